@@ -1,0 +1,124 @@
+//! What every embedded service is to the front door.
+
+use std::net::IpAddr;
+
+use async_trait::async_trait;
+use cairn_core::{AccountId, EventId, Principal, Region, Timestamp};
+use cairn_wire::{AwsError, Call, Reply};
+use serde_json::Value;
+
+/// Who calls, from where, when; the same for every service.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Who.
+    pub principal: Principal,
+    /// The access key the call was signed with.
+    pub access_key_id: Option<String>,
+    /// The account that the call acts in: the principal's own; for anonymous calls that of the resource's owner.
+    pub account: AccountId,
+    /// The region that the call was signed for.
+    pub region: Region,
+    /// The time the call arrived.
+    pub now: Timestamp,
+    /// The id in the reply's request-id header: a UUID.
+    pub request_id: EventId,
+    /// From which address.
+    pub source_ip: IpAddr,
+    /// Whether over TLS.
+    pub secure_transport: bool,
+    /// The client's user agent.
+    pub user_agent: Option<String>,
+}
+
+/// Whether an operation changes anything: `readOnly` in its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It changes nothing.
+    Read,
+    /// It may change something.
+    Write,
+}
+
+/// Which kind of event an operation's record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// A management event.
+    Management,
+    /// A data event.
+    Data,
+}
+
+/// One operation that a service has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// Its name in the model: `ListObjectsV2`.
+    pub name: &'static str,
+    /// Its name in records, where that differs: `ListObjects`.
+    pub event_name: &'static str,
+    /// Read or write.
+    pub access: Access,
+    /// Management or data.
+    pub kind: EventKind,
+}
+
+/// Something that a call acts on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource {
+    /// `AWS::S3::Bucket`.
+    pub kind: &'static str,
+    /// Its ARN.
+    pub arn: String,
+    /// The account that owns it, where known.
+    pub account: Option<AccountId>,
+}
+
+/// A policy attached to the resource of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResourcePolicy {
+    /// The account that owns the resource.
+    pub owner: AccountId,
+    /// The policy document's JSON text; none where the resource has none.
+    pub document: Option<String>,
+}
+
+/// What a call is about, as authorisation and the record need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The IAM action: `s3:GetObject`.
+    pub action: String,
+    /// The ARN that policies are matched against; `*` where the operation has no resource.
+    pub resource_arn: String,
+    /// What the record's `resources` shows; empty where AWS shows none.
+    pub resources: Vec<Resource>,
+    /// The policy on the resource, where it is of a kind that has one.
+    pub policy: Option<ResourcePolicy>,
+    /// Condition keys of the service with their values: `s3:x-amz-acl`.
+    pub conditions: Vec<(String, Vec<String>)>,
+}
+
+/// One embedded service.
+#[async_trait]
+pub trait Service: Send + Sync + 'static {
+    /// The model's name of the service, as botocore's data folder has it.
+    fn model(&self) -> &'static str;
+
+    /// The operations that the service has. All others of the model answer AWS's unsupported-operation error.
+    fn operations(&self) -> &'static [Operation];
+
+    /// What `call` is about. It must not change anything; a call on something that does not exist still has a target.
+    async fn target(&self, caller: &Caller, call: &Call) -> Result<Target, AwsError>;
+
+    /// Does what an authorised call asks for.
+    async fn handle(&self, caller: &Caller, call: Call) -> Result<Reply, AwsError>;
+
+    /// The request parameters as the record shows them, where they are not simply the params in lower camel case.
+    fn recorded_request(&self, _call: &Call) -> Option<Value> {
+        None
+    }
+
+    /// The response elements of a write as the record shows them, where they are not simply the result in lower camel
+    /// case.
+    fn recorded_reply(&self, _operation: &Operation, _result: &Value) -> Option<Value> {
+        None
+    }
+}

@@ -1,0 +1,14 @@
+//! Where things are kept: the event log, the catalog, blobs and the event history, behind small traits.
+//!
+//! On the road: below every stage and service. Must not know: the names of AWS. Each trait has an embedded
+//! implementation and one conformance suite that every implementation passes.
+
+pub mod blobs;
+pub mod catalog;
+pub mod history;
+pub mod log;
+
+pub use blobs::{BlobId, BlobReader, BlobWriter, Blobs};
+pub use catalog::{Catalog, CatalogError, Table, Tx};
+pub use history::{History, HistoryEvent, Lookup, LookupPage};
+pub use log::{Entry, EntryKind, EventLog, LogError, LogPosition};

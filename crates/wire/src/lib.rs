@@ -1,0 +1,8 @@
+//! AWS's protocols in both directions, driven by AWS's service models.
+//!
+//! On the road: the first and the last step of every call. It turns HTTP into a [`Call`] and a [`Reply`] or an
+//! [`AwsError`] back into HTTP, and verifies SigV4 signatures. Must not know: storage, services.
+
+pub mod call;
+
+pub use call::{AwsError, Body, BodyError, BodySource, Call, Reply, RequestFacts};
