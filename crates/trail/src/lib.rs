@@ -6,6 +6,8 @@
 
 pub mod bucket;
 pub mod config;
+pub mod record;
 
 pub use bucket::{Bucket, BucketPut, PutFailure};
 pub use config::{Trail, TrailStatus};
+pub use record::Recorder;
