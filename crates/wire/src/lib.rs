@@ -4,5 +4,10 @@
 //! [`AwsError`] back into HTTP, and verifies SigV4 signatures. Must not know: storage, services.
 
 pub mod call;
+pub mod front;
+pub mod recorded;
 
 pub use call::{AwsError, Body, BodyError, BodySource, Call, Reply, RequestFacts};
+pub use front::{
+    BodyNeed, Checks, Exchange, Front, FrontSettings, Opening, Payload, Rejection, ReplyBody, Signing,
+};
