@@ -3,8 +3,8 @@
 
 use cairn_core::selector::EventSelection;
 use cairn_core::{AccountId, Region, Timestamp, TrailArn};
-use cairn_store::Table;
 use cairn_store::catalog::Key;
+use cairn_store::{LogPosition, Table};
 use serde::{Deserialize, Serialize};
 
 /// All trails, keyed by [`trail_key`].
@@ -23,6 +23,15 @@ pub fn trail_key(arn: &TrailArn) -> Key {
 #[must_use]
 pub fn account_prefix(account: &AccountId) -> Key {
     Key::new().text(account.as_str())
+}
+
+/// A stretch of the event log during which a trail was logging.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoggingSpan {
+    /// The end of the log at StartLogging: the first position that the trail takes.
+    pub from: LogPosition,
+    /// The end of the log at StopLogging: the first position that the trail does not take; none while it is logging.
+    pub to: Option<LogPosition>,
 }
 
 /// A trail's configuration.
@@ -62,9 +71,15 @@ pub struct Trail {
     pub started_at: Option<Timestamp>,
     /// The last StopLogging.
     pub stopped_at: Option<Timestamp>,
-    /// When validation was last turned on, while logging: where the present digest chain begins. None while no
-    /// digests are due.
+    /// The stretches of the event log whose events the trail takes, oldest first; only the last one may be open.
+    /// Delivery drops the ones that it is through with.
+    #[serde(default)]
+    pub logging_spans: Vec<LoggingSpan>,
+    /// When the last digest chain began: when the trail was first both logging and validated. None where it never was.
     pub chain_started_at: Option<Timestamp>,
+    /// When that chain was broken by StopLogging or by turning validation off; none while it goes on.
+    #[serde(default)]
+    pub chain_stopped_at: Option<Timestamp>,
     /// Tags, in the order they were given.
     pub tags: Vec<(String, String)>,
     /// When the trail was made.
@@ -76,6 +91,47 @@ impl Trail {
     #[must_use]
     pub fn home_region(&self) -> Region {
         self.arn.region()
+    }
+
+    /// Begins to log at `at`, when the event log ended at `log_end`. Nothing changes where the trail is logging.
+    pub fn start_logging(&mut self, at: Timestamp, log_end: LogPosition) {
+        if !self.logging {
+            self.logging = true;
+            self.started_at = Some(at);
+            self.logging_spans.push(LoggingSpan { from: log_end, to: None });
+            self.continue_or_break_chain(at);
+        }
+    }
+
+    /// Stops logging at `at`, when the event log ended at `log_end`: earlier events are still delivered, later ones
+    /// are not. Nothing changes where the trail is not logging.
+    pub fn stop_logging(&mut self, at: Timestamp, log_end: LogPosition) {
+        if self.logging {
+            self.logging = false;
+            self.stopped_at = Some(at);
+            if let Some(span) = self.logging_spans.last_mut() {
+                span.to = Some(log_end.max(span.from));
+            }
+            self.continue_or_break_chain(at);
+        }
+    }
+
+    /// Turns log-file validation on or off at `at`: on begins a new digest chain, off breaks the present one.
+    pub fn set_log_file_validation(&mut self, enabled: bool, at: Timestamp) {
+        self.log_file_validation = enabled;
+        self.continue_or_break_chain(at);
+    }
+
+    /// A chain lives while the trail is both logging and validated. A new one begins without a previous digest.
+    fn continue_or_break_chain(&mut self, at: Timestamp) {
+        let due = self.logging && self.log_file_validation;
+        let alive = self.chain_started_at.is_some() && self.chain_stopped_at.is_none();
+        if due && !alive {
+            self.chain_started_at = Some(at);
+            self.chain_stopped_at = None;
+        } else if alive && !due {
+            self.chain_stopped_at = Some(at);
+        }
     }
 }
 

@@ -9,5 +9,5 @@ pub mod config;
 pub mod record;
 
 pub use bucket::{Bucket, BucketPut, PutFailure};
-pub use config::{Trail, TrailStatus};
+pub use config::{LoggingSpan, Trail, TrailStatus};
 pub use record::Recorder;
