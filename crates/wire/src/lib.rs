@@ -6,6 +6,7 @@
 pub mod call;
 pub mod front;
 pub mod recorded;
+pub mod sigv4;
 
 pub use call::{AwsError, Body, BodyError, BodySource, Call, Reply, RequestFacts};
 pub use front::{
