@@ -154,6 +154,8 @@ pub struct ResourceFacts<'a> {
     pub kind: Option<Cow<'a, str>>,
     #[serde(rename = "ARN", default, borrow)]
     pub arn: Option<Cow<'a, str>>,
+    #[serde(rename = "ARNPrefix", default, borrow)]
+    pub arn_prefix: Option<Cow<'a, str>>,
     #[serde(rename = "accountId", default, borrow)]
     pub account_id: Option<Cow<'a, str>>,
 }
