@@ -7,6 +7,7 @@ pub mod blobs;
 pub mod catalog;
 pub mod history;
 pub mod log;
+mod metrics;
 
 pub use blobs::{BlobId, BlobReader, BlobWriter, Blobs};
 pub use catalog::{Catalog, CatalogError, Table, Tx};

@@ -1,10 +1,14 @@
 //! Blobs: immutable byte strings by id. What they mean is the catalog's business.
 
+mod files;
+
 use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+
+pub use files::FileBlobs;
 
 /// The name of a blob: 32 lower-case hexadecimal digits, chosen at random by the store.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -4,6 +4,8 @@
 //! It is a sorted map of byte keys per table. That is the smallest interface that gives ListObjects its byte order,
 //! cursors their fencing and both SQLite and PostgreSQL the same five statements.
 
+pub mod sqlite;
+
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
 

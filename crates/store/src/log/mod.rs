@@ -1,5 +1,13 @@
 //! The event log: ordered, durable, the one source of truth.
 
+mod embedded;
+mod frame;
+mod recent;
+mod segment;
+mod writer;
+
+pub use embedded::{LogSettings, SegmentLog};
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use cairn_core::Timestamp;
@@ -66,6 +74,16 @@ pub enum LogError {
         from: LogPosition,
         /// The first position still there.
         start: LogPosition,
+    },
+    /// A segment was written by a newer program.
+    #[error("segment {segment} of the event log has version {found}, newer than {known}")]
+    Version {
+        /// The segment's file name.
+        segment: String,
+        /// The version found.
+        found: u32,
+        /// The newest version known.
+        known: u32,
     },
     /// Another process has the log open.
     #[error("the event log is in use by another process")]

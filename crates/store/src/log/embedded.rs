@@ -1,0 +1,414 @@
+//! The embedded event log: a directory of segment files.
+//!
+//! On the road: the front door appends and waits for its position; every stage reads on from its cursor. One writer
+//! thread owns the last segment; readers take recent entries from memory and older ones with `pread`, away from the
+//! async threads. What is on disk is described in `frame`, how it is recovered in `segment`.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use prometheus::{Histogram, IntCounter, IntGauge, Registry};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::frame::{Frame, FrameKind, PAYLOAD_BYTES_MAX, SEGMENT_HEADER_BYTES};
+use super::recent::Recent;
+use super::segment::{self, FrameReader, Recovered, Segment, Step, failed};
+use super::writer::{Append, Writer};
+use super::{Entry, EventLog, LogError, LogPosition};
+use crate::metrics;
+
+/// The name of the file that one process holds locked.
+const LOCK_FILE: &str = "lock";
+/// How many appends may wait for the writer before callers wait to enter.
+const QUEUE_APPENDS_MAX: usize = 4096;
+/// How many ends of earlier reads are remembered; more than there are consumers.
+const RESUME_POINTS_MAX: usize = 64;
+
+/// The log's settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// The size of a segment file, set aside when it is made.
+    pub segment_size_bytes: u64,
+    /// The largest payload of an entry, at most 16 MiB.
+    pub entry_size_bytes_max: usize,
+    /// How much memory the newest entries may take.
+    pub recent_size_bytes_max: usize,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { segment_size_bytes: 64 << 20, entry_size_bytes_max: 2 << 20, recent_size_bytes_max: 4 << 20 }
+    }
+}
+
+/// What the writer counts.
+#[derive(Clone)]
+pub(super) struct LogMetrics {
+    pub(super) appended_entries: IntCounter,
+    pub(super) appended_bytes: IntCounter,
+    pub(super) syncs: IntCounter,
+    pub(super) group_entries: Histogram,
+    pub(super) queue_depth: IntGauge,
+    pub(super) segments: IntGauge,
+}
+
+impl LogMetrics {
+    fn new(registry: &Registry) -> Self {
+        Self {
+            appended_entries: metrics::counter(
+                registry,
+                "cairn_log_appended_entries_total",
+                "Entries made durable.",
+            ),
+            appended_bytes: metrics::counter(
+                registry,
+                "cairn_log_appended_bytes_total",
+                "Bytes made durable.",
+            ),
+            syncs: metrics::counter(registry, "cairn_log_syncs_total", "Syncs of log files."),
+            group_entries: metrics::sizes(registry, "cairn_log_group_entries", "Entries per sync.", 2.0, 13),
+            queue_depth: metrics::gauge(
+                registry,
+                "cairn_log_queue_appends",
+                "Appends waiting for the writer.",
+            ),
+            segments: metrics::gauge(registry, "cairn_log_segments", "Segment files."),
+        }
+    }
+}
+
+/// What the writer and the readers share.
+pub(super) struct Shared {
+    pub(super) dir: PathBuf,
+    segments: RwLock<Vec<Arc<Segment>>>,
+    recent: Mutex<Recent>,
+    /// Where reads from disk ended: the next position, its segment's base, its offset.
+    resume_points: Mutex<VecDeque<(u64, u64, u64)>>,
+    end: watch::Sender<LogPosition>,
+    start: AtomicU64,
+    poisoned: AtomicBool,
+}
+
+impl Shared {
+    /// Shows entries that are now durable; the log ends at `end`.
+    pub(super) fn publish(&self, entries: impl Iterator<Item = Entry>, end: u64) {
+        let mut recent = self.recent.lock().expect("no panic while the recent entries are held");
+        entries.for_each(|entry| recent.push(entry));
+        drop(recent);
+        self.end.send_replace(LogPosition(end));
+    }
+
+    /// Adds the segment that is written from now on; returns how many there are.
+    pub(super) fn add_segment(&self, segment: Arc<Segment>) -> i64 {
+        let mut segments = self.segments.write().expect("no panic while the segments are held");
+        segments.push(segment);
+        i64::try_from(segments.len()).unwrap_or(i64::MAX)
+    }
+
+    /// No entry is taken from now on.
+    pub(super) fn poison(&self) {
+        self.poisoned.store(true, Ordering::SeqCst);
+    }
+
+    fn check_kept(&self, from: LogPosition) -> Result<(), LogError> {
+        let start = LogPosition(self.start.load(Ordering::SeqCst));
+        if from < start { Err(LogError::Trimmed { from, start }) } else { Ok(()) }
+    }
+
+    /// Where reading from `position` begins: segment, position, offset.
+    fn place(&self, position: u64) -> Option<(Arc<Segment>, u64, u64)> {
+        let segments = self.segments.read().expect("no panic while the segments are held");
+        let after = segments.partition_point(|segment| segment.base <= position);
+        let segment = Arc::clone(segments.get(after.checked_sub(1)?)?);
+        drop(segments);
+        let (near, offset) = segment.nearest(position);
+        let points = self.resume_points.lock().expect("no panic while the resume points are held");
+        let resumed = points.iter().find(|(resumed, base, _)| *resumed == position && *base == segment.base);
+        let (near, offset) = resumed.map_or((near, offset), |(_, _, offset)| (position, *offset));
+        Some((segment, near, offset))
+    }
+
+    fn remember(&self, position: u64, base: u64, offset: u64) {
+        let mut points = self.resume_points.lock().expect("no panic while the resume points are held");
+        if points.len() == RESUME_POINTS_MAX {
+            points.pop_front();
+        }
+        points.push_back((position, base, offset));
+    }
+
+    /// Reads from disk. `end` was the durable end when the read began.
+    fn read_files(
+        &self,
+        from: u64,
+        end: u64,
+        entries_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<(LogPosition, Entry)>, LogError> {
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        let mut next = from;
+        while next < end && found.len() < entries_max && (bytes < bytes_max || found.is_empty()) {
+            self.check_kept(LogPosition(next))?;
+            let Some((segment, mut position, offset)) = self.place(next) else { break };
+            let file = match segment.open() {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    self.check_kept(LogPosition(next))?;
+                    return Err(failed("open a segment")(error));
+                }
+                opened => opened.map_err(failed("open a segment"))?,
+            };
+            let mut reader = FrameReader::new(file, offset);
+            while position < end && found.len() < entries_max && (bytes < bytes_max || found.is_empty()) {
+                let (frame, payload) = match reader.next()? {
+                    Step::Frame { frame, .. } if frame.position != position => {
+                        return Err(segment.corrupt(reader.offset()));
+                    }
+                    Step::Frame { frame: Frame { kind: FrameKind::Seal, .. }, .. } => break,
+                    Step::Frame { offset, frame, payload } => {
+                        segment.note(position, offset);
+                        (frame, payload)
+                    }
+                    Step::Stop => return Err(segment.corrupt(reader.offset())),
+                };
+                let FrameKind::Entry(kind) = frame.kind else { break };
+                if position >= next {
+                    bytes += payload.len();
+                    let entry = Entry { kind, recorded_at: frame.recorded_at, payload };
+                    found.push((LogPosition(position), entry));
+                }
+                position += 1;
+            }
+            if position == next && self.place(next).is_some_and(|(again, ..)| again.base == segment.base) {
+                // A seal before the position that the directory promised.
+                return Err(segment.corrupt(reader.offset()));
+            }
+            next = position;
+            self.remember(position, segment.base, reader.offset());
+        }
+        Ok(found)
+    }
+
+    /// Removes the segments that hold only entries before `position`, oldest first.
+    fn trim_files(&self, position: u64) -> Result<i64, LogError> {
+        loop {
+            let mut segments = self.segments.write().expect("no panic while the segments are held");
+            let [oldest, second, ..] = segments.as_slice() else { break };
+            if second.base > position {
+                break;
+            }
+            let (oldest, start) = (Arc::clone(oldest), second.base);
+            fs::remove_file(&oldest.path).map_err(failed("remove a trimmed segment"))?;
+            segments.remove(0);
+            self.start.store(start, Ordering::SeqCst);
+        }
+        segment::sync_directory(&self.dir)?;
+        let segments = self.segments.read().expect("no panic while the segments are held");
+        Ok(i64::try_from(segments.len()).unwrap_or(i64::MAX))
+    }
+}
+
+/// The embedded event log. Dropped, it finishes the appends that are queued and lets go of its directory.
+pub struct SegmentLog {
+    shared: Arc<Shared>,
+    entry_size_bytes_max: usize,
+    queue: Option<mpsc::Sender<Append>>,
+    writer: Option<JoinHandle<()>>,
+    metrics: LogMetrics,
+    /// Locked for as long as it is open.
+    _lock: File,
+}
+
+impl SegmentLog {
+    /// Opens the log in `dir`, which is made where it is missing, and recovers its end after a crash.
+    ///
+    /// # Errors
+    /// [`LogError::Locked`] where another process has it open, [`LogError::Corrupt`] where entries are damaged that
+    /// were acknowledged, [`LogError::Version`] where a newer program wrote it.
+    pub fn open(dir: &Path, settings: LogSettings, registry: &Registry) -> Result<Self, LogError> {
+        let settings = LogSettings {
+            entry_size_bytes_max: settings.entry_size_bytes_max.min(PAYLOAD_BYTES_MAX),
+            ..settings
+        };
+        fs::create_dir_all(dir).map_err(failed("make the log's directory"))?;
+        let lock = lock(dir)?;
+        let mut segments = segment::list(dir)?;
+        for pair in segments.windows(2) {
+            pair[0].check_sealed(pair[1].base)?;
+        }
+        let (last, file, offset, end) = open_end(dir, &mut segments, &settings)?;
+        let segments: Vec<_> = segments.into_iter().map(Arc::new).chain([Arc::clone(&last)]).collect();
+        let metrics = LogMetrics::new(registry);
+        metrics.segments.set(i64::try_from(segments.len()).unwrap_or(i64::MAX));
+        let shared = Arc::new(Shared {
+            dir: dir.to_owned(),
+            start: AtomicU64::new(segments[0].base),
+            segments: RwLock::new(segments),
+            recent: Mutex::new(Recent::new(end, settings.recent_size_bytes_max)),
+            resume_points: Mutex::default(),
+            end: watch::Sender::new(LogPosition(end)),
+            poisoned: AtomicBool::new(false),
+        });
+        let entry_size_bytes_max = settings.entry_size_bytes_max;
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            settings,
+            metrics: metrics.clone(),
+            segment: last,
+            file,
+            offset,
+            end,
+            buffer: Vec::new(),
+            unsynced: Vec::new(),
+        };
+        let (queue, queued) = mpsc::channel(QUEUE_APPENDS_MAX);
+        let writer = std::thread::Builder::new()
+            .name("event-log".into())
+            .spawn(move || writer.run(queued))
+            .map_err(failed("start its writer"))?;
+        Ok(Self {
+            shared,
+            entry_size_bytes_max,
+            queue: Some(queue),
+            writer: Some(writer),
+            metrics,
+            _lock: lock,
+        })
+    }
+}
+
+/// Takes the directory for this process.
+fn lock(dir: &Path) -> Result<File, LogError> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(dir.join(LOCK_FILE))
+        .map_err(failed("open its lock file"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(LogError::Locked),
+        Err(TryLockError::Error(source)) => Err(failed("lock its directory")(source)),
+    }
+}
+
+/// Makes the last segment ready to be written, takes it off `segments`, and makes a new one where there is none or the
+/// last is full. Returns it with its file, the offset to go on at, and the end of the log.
+fn open_end(
+    dir: &Path,
+    segments: &mut Vec<Segment>,
+    settings: &LogSettings,
+) -> Result<(Arc<Segment>, File, u64, u64), LogError> {
+    let mut base = 0;
+    if let Some(last) = segments.last() {
+        let Recovered { end, end_offset, sealed, torn } = segment::recover(last)?;
+        let file =
+            OpenOptions::new().read(true).write(true).open(&last.path).map_err(failed("open a segment"))?;
+        if sealed {
+            file.set_len(end_offset).map_err(failed("cut a sealed segment"))?;
+            file.sync_all().map_err(failed("sync a sealed segment"))?;
+            base = end;
+        } else {
+            if torn {
+                tracing::warn!(segment = last.name(), end_offset, "cut a write that a crash had torn");
+            }
+            if torn || segment::size_of(&file)? < settings.segment_size_bytes {
+                segment::cut_and_reserve(&file, end_offset, settings.segment_size_bytes)?;
+            }
+            let last = segments.pop().expect("there is a last one");
+            return Ok((Arc::new(last), file, end_offset, end));
+        }
+    }
+    let next = Segment::new(dir, base);
+    let file = next.create(settings.segment_size_bytes)?;
+    Ok((Arc::new(next), file, SEGMENT_HEADER_BYTES as u64, base))
+}
+
+impl Drop for SegmentLog {
+    fn drop(&mut self) {
+        self.queue = None;
+        if self.writer.take().is_some_and(|writer| writer.join().is_err()) {
+            tracing::error!("the event log's writer panicked");
+        }
+    }
+}
+
+#[async_trait]
+impl EventLog for SegmentLog {
+    async fn append(&self, entries: Vec<Entry>) -> Result<LogPosition, LogError> {
+        if self.shared.poisoned.load(Ordering::SeqCst) {
+            return Err(LogError::Poisoned);
+        }
+        let limit_bytes = self.entry_size_bytes_max;
+        let too_large = entries.iter().map(|entry| entry.payload.len()).find(|size| *size > limit_bytes);
+        if let Some(size_bytes) = too_large {
+            return Err(LogError::TooLarge { size_bytes, limit_bytes });
+        }
+        if entries.is_empty() {
+            return Ok(self.end());
+        }
+        let (answer, answered) = oneshot::channel();
+        let queue = self.queue.as_ref().expect("the queue is open until the log is dropped");
+        // The queue closes and the answer is lost only where the writer panicked.
+        queue.send(Append { entries, answer }).await.map_err(|_| LogError::Poisoned)?;
+        answered.await.unwrap_or(Err(LogError::Poisoned))
+    }
+
+    async fn read(
+        &self,
+        from: LogPosition,
+        entries_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<(LogPosition, Entry)>, LogError> {
+        self.shared.check_kept(from)?;
+        let end = self.end();
+        if from >= end {
+            return Ok(Vec::new());
+        }
+        let recent = {
+            let recent = self.shared.recent.lock().expect("no panic while the recent entries are held");
+            recent.read(from.0, entries_max, bytes_max)
+        };
+        if let Some(found) = recent {
+            return Ok(found);
+        }
+        let shared = Arc::clone(&self.shared);
+        let read = move || shared.read_files(from.0, end.0, entries_max.max(1), bytes_max);
+        run_blocking(read, "read from a segment").await
+    }
+
+    fn end(&self) -> LogPosition {
+        *self.shared.end.borrow()
+    }
+
+    fn start(&self) -> LogPosition {
+        LogPosition(self.shared.start.load(Ordering::SeqCst))
+    }
+
+    async fn wait_past(&self, position: LogPosition) {
+        let mut end = self.shared.end.subscribe();
+        end.wait_for(|end| *end > position).await.expect("the sender lives as long as the log");
+    }
+
+    async fn trim(&self, position: LogPosition) -> Result<(), LogError> {
+        let shared = Arc::clone(&self.shared);
+        let segments = run_blocking(move || shared.trim_files(position.0), "trim its segments").await?;
+        self.metrics.segments.set(segments);
+        Ok(())
+    }
+}
+
+/// Runs `work` away from the async threads.
+async fn run_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
+    action: &'static str,
+) -> Result<T, LogError> {
+    tokio::task::spawn_blocking(work).await.map_err(|panicked| failed(action)(panicked.into()))?
+}

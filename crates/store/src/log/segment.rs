@@ -1,0 +1,339 @@
+//! Segment files: making, finding, scanning and recovering them. Synchronous; called by the writer thread and from
+//! blocking reads.
+//!
+//! Invariants: a segment file appears under its name only with a durable header (it is renamed into place); only the
+//! last segment may lack a seal; what lies past a torn write of the last segment was never acknowledged.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use rustix::fs::{FallocateFlags, fallocate};
+
+use super::LogError;
+use super::frame::{
+    self, FRAME_HEADER_BYTES, Frame, FrameKind, Header, PAYLOAD_BYTES_MAX, SEGMENT_HEADER_BYTES,
+};
+
+/// The part of a segment that is read at once.
+pub(super) const CHUNK_BYTES: usize = 256 << 10;
+/// How far apart the points of a segment's index are.
+const INDEX_STEP_BYTES: u64 = 256 << 10;
+/// The ending of segment files.
+const SEGMENT_SUFFIX: &str = ".log";
+/// The ending of segment files in the making; left over, they are removed.
+const UNFINISHED_SUFFIX: &str = ".log.new";
+/// Digits of a base position in a file name, so that names sort as positions do.
+const NAME_DIGITS: usize = 20;
+
+/// One segment file.
+#[derive(Debug)]
+pub(super) struct Segment {
+    /// The position of its first entry.
+    pub(super) base: u64,
+    /// Where it is.
+    pub(super) path: PathBuf,
+    /// Some entries' positions and offsets, ascending; always holds the first entry's.
+    index: Mutex<Vec<(u64, u64)>>,
+}
+
+impl Segment {
+    /// The segment with base position `base` in `dir`.
+    pub(super) fn new(dir: &Path, base: u64) -> Self {
+        let path = dir.join(format!("{base:0NAME_DIGITS$}{SEGMENT_SUFFIX}"));
+        Self { base, path, index: Mutex::new(vec![(base, SEGMENT_HEADER_BYTES as u64)]) }
+    }
+
+    /// The file's name, for messages.
+    pub(super) fn name(&self) -> String {
+        self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    /// The error for damage at `offset_bytes`.
+    pub(super) fn corrupt(&self, offset_bytes: u64) -> LogError {
+        LogError::Corrupt { segment: self.name(), offset_bytes }
+    }
+
+    /// Remembers that the entry at `position` begins at `offset`, where the index lacks a point near it.
+    pub(super) fn note(&self, position: u64, offset: u64) {
+        let mut index = self.index.lock().expect("no panic while the index is held");
+        if index.last().is_some_and(|(_, last)| offset >= last + INDEX_STEP_BYTES) {
+            index.push((position, offset));
+        }
+    }
+
+    /// The last known point at or before `position`.
+    pub(super) fn nearest(&self, position: u64) -> (u64, u64) {
+        let index = self.index.lock().expect("no panic while the index is held");
+        let after = index.partition_point(|(known, _)| *known <= position);
+        index[after.saturating_sub(1)]
+    }
+
+    /// Opens the file for reading.
+    pub(super) fn open(&self) -> io::Result<File> {
+        File::open(&self.path)
+    }
+
+    /// Makes the file, with room for `size_bytes`, and makes it durable.
+    pub(super) fn create(&self, size_bytes: u64) -> Result<File, LogError> {
+        let unfinished = self.path.with_extension(&UNFINISHED_SUFFIX[1..]);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&unfinished)
+            .map_err(failed("create a segment"))?;
+        reserve(&file, size_bytes).map_err(failed("reserve room for a segment"))?;
+        file.write_all_at(&frame::encode_header(self.base), 0).map_err(failed("write a segment's header"))?;
+        file.sync_all().map_err(failed("sync a new segment"))?;
+        fs::rename(&unfinished, &self.path).map_err(failed("name a new segment"))?;
+        let dir = self.path.parent().expect("a segment lies in a directory");
+        sync_directory(dir)?;
+        Ok(file)
+    }
+
+    /// Checks the header of an existing file.
+    pub(super) fn check_header(&self, file: &File) -> Result<(), LogError> {
+        let mut bytes = [0; SEGMENT_HEADER_BYTES];
+        let read = read_up_to(file, &mut bytes, 0).map_err(failed("read a segment's header"))?;
+        match frame::decode_header(&bytes[..read]) {
+            Header::Base(base) if base == self.base => Ok(()),
+            Header::Newer(found) => {
+                Err(LogError::Version { segment: self.name(), found, known: frame::FORMAT_VERSION })
+            }
+            Header::Base(_) | Header::Damaged => Err(self.corrupt(0)),
+        }
+    }
+
+    /// Checks the ends of a segment that another follows: its header, and a seal that leads to `next_base`.
+    pub(super) fn check_sealed(&self, next_base: u64) -> Result<(), LogError> {
+        let file = self.open().map_err(failed("open a segment"))?;
+        self.check_header(&file)?;
+        let size_bytes = size_of(&file)?;
+        let at = size_bytes.saturating_sub(FRAME_HEADER_BYTES as u64).max(SEGMENT_HEADER_BYTES as u64);
+        let mut bytes = [0; FRAME_HEADER_BYTES];
+        let read = read_up_to(&file, &mut bytes, at).map_err(failed("read a segment's seal"))?;
+        let seal = Frame::decode(&bytes[..read]).filter(|seal| seal.is_sound(&bytes[..read]));
+        match seal {
+            Some(seal) if seal.kind == FrameKind::Seal && seal.position == next_base => Ok(()),
+            _ => Err(self.corrupt(at)),
+        }
+    }
+}
+
+/// Where a scan stopped.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// A sound frame at `offset`; the payload shares the chunk that was read.
+    Frame {
+        /// Where it begins.
+        offset: u64,
+        /// The frame.
+        frame: Frame,
+        /// Its payload.
+        payload: Bytes,
+    },
+    /// No sound frame at the reader's offset: the end, a torn write or damage.
+    Stop,
+}
+
+/// Reads a segment's frames one after the other.
+pub(super) struct FrameReader {
+    file: File,
+    offset: u64,
+    chunk: Bytes,
+    chunk_offset: u64,
+}
+
+impl FrameReader {
+    /// Reads `file` from `offset` on, which must be where a frame begins.
+    pub(super) fn new(file: File, offset: u64) -> Self {
+        Self { file, offset, chunk: Bytes::new(), chunk_offset: offset }
+    }
+
+    /// Where the next frame begins.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The next frame.
+    pub(super) fn next(&mut self) -> Result<Step, LogError> {
+        let Some(frame) = Frame::decode(self.window(FRAME_HEADER_BYTES)?) else { return Ok(Step::Stop) };
+        let size_bytes = frame.size_bytes();
+        let bytes = self.window(size_bytes)?;
+        if bytes.len() < size_bytes || !frame.is_sound(&bytes[..size_bytes]) {
+            return Ok(Step::Stop);
+        }
+        let start = usize::try_from(self.offset - self.chunk_offset).expect("the frame lies in the chunk");
+        let payload = self.chunk.slice(start + FRAME_HEADER_BYTES..start + size_bytes);
+        let offset = self.offset;
+        self.offset += size_bytes as u64;
+        Ok(Step::Frame { offset, frame, payload })
+    }
+
+    /// The bytes from the reader's offset on: at least `wanted`, fewer only at the end of the file.
+    fn window(&mut self, wanted: usize) -> Result<&[u8], LogError> {
+        let start = usize::try_from(self.offset - self.chunk_offset).unwrap_or(usize::MAX);
+        if start.checked_add(wanted).is_none_or(|end| end > self.chunk.len()) {
+            let mut bytes = vec![0; wanted.max(CHUNK_BYTES)];
+            let read =
+                read_up_to(&self.file, &mut bytes, self.offset).map_err(failed("read from a segment"))?;
+            bytes.truncate(read);
+            self.chunk = Bytes::from(bytes);
+            self.chunk_offset = self.offset;
+        }
+        let start = usize::try_from(self.offset - self.chunk_offset).expect("the chunk begins at or before");
+        Ok(&self.chunk[start..])
+    }
+}
+
+/// What recovery found in the last segment.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    /// The position after its last sound entry.
+    pub(super) end: u64,
+    /// The offset after its last sound frame.
+    pub(super) end_offset: u64,
+    /// Whether the segment is full: its last frame is a seal.
+    pub(super) sealed: bool,
+    /// Whether bytes of a torn write follow.
+    pub(super) torn: bool,
+}
+
+/// Finds the end of the last segment.
+///
+/// # Errors
+/// [`LogError::Corrupt`] where the damage cannot be a torn write: an entry after it was written when it was durable.
+pub(super) fn recover(segment: &Segment) -> Result<Recovered, LogError> {
+    let file = segment.open().map_err(failed("open a segment"))?;
+    segment.check_header(&file)?;
+    let scanned = file.try_clone().map_err(failed("open a segment"))?;
+    let mut reader = FrameReader::new(scanned, SEGMENT_HEADER_BYTES as u64);
+    let mut end = segment.base;
+    loop {
+        let at = reader.offset();
+        match reader.next()? {
+            Step::Frame { frame, .. } if frame.position != end => return Err(segment.corrupt(at)),
+            Step::Frame { frame: Frame { kind: FrameKind::Seal, .. }, .. } => {
+                let end_offset = reader.offset();
+                return Ok(Recovered { end, end_offset, sealed: true, torn: false });
+            }
+            Step::Frame { offset, .. } => {
+                segment.note(end, offset);
+                end += 1;
+            }
+            Step::Stop => {
+                let torn = is_torn(segment, &file, at, end)?;
+                return Ok(Recovered { end, end_offset: at, sealed: false, torn });
+            }
+        }
+    }
+}
+
+/// Whether a torn write (true) or nothing (false) follows `offset`, where the entry `expected` should begin.
+fn is_torn(segment: &Segment, file: &File, offset: u64, expected: u64) -> Result<bool, LogError> {
+    let size_bytes = size_of(file)?;
+    let mut torn = false;
+    let mut at = offset;
+    let mut bytes = vec![0; CHUNK_BYTES];
+    while at < size_bytes {
+        let read = read_up_to(file, &mut bytes, at).map_err(failed("read a segment's end"))?;
+        if read == 0 {
+            break;
+        }
+        let chunk = &bytes[..read];
+        if chunk.iter().any(|byte| *byte != 0) {
+            torn = true;
+            for (start, window) in chunk.windows(FRAME_HEADER_BYTES).enumerate() {
+                let Some(frame) = Frame::decode(window) else { continue };
+                let lies_in_torn_write = frame.group_start() <= expected && frame.position >= expected;
+                let frame_at = at + start as u64;
+                if !lies_in_torn_write && is_sound_at(file, &frame, frame_at, size_bytes)? {
+                    return Err(segment.corrupt(offset));
+                }
+            }
+        }
+        // Windows that straddle two chunks are looked at with the second.
+        let overlap = if read == bytes.len() { FRAME_HEADER_BYTES - 1 } else { 0 };
+        at += (read - overlap) as u64;
+    }
+    Ok(torn)
+}
+
+fn is_sound_at(file: &File, frame: &Frame, at: u64, size_bytes: u64) -> Result<bool, LogError> {
+    if frame.payload_bytes > PAYLOAD_BYTES_MAX || at + frame.size_bytes() as u64 > size_bytes {
+        return Ok(false);
+    }
+    let mut bytes = vec![0; frame.size_bytes()];
+    let read = read_up_to(file, &mut bytes, at).map_err(failed("read a segment's end"))?;
+    Ok(frame.is_sound(&bytes[..read]))
+}
+
+/// The segments in `dir`, in order. Unfinished ones are removed.
+pub(super) fn list(dir: &Path) -> Result<Vec<Segment>, LogError> {
+    let mut bases = Vec::new();
+    for entry in fs::read_dir(dir).map_err(failed("list the segments"))? {
+        let entry = entry.map_err(failed("list the segments"))?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if name.ends_with(UNFINISHED_SUFFIX) {
+            fs::remove_file(entry.path()).map_err(failed("remove an unfinished segment"))?;
+        } else if let Some(digits) = name.strip_suffix(SEGMENT_SUFFIX) {
+            let base = digits.parse::<u64>().ok().filter(|_| digits.len() == NAME_DIGITS);
+            bases.push(base.ok_or_else(|| LogError::Corrupt { segment: name.to_owned(), offset_bytes: 0 })?);
+        }
+    }
+    bases.sort_unstable();
+    Ok(bases.into_iter().map(|base| Segment::new(dir, base)).collect())
+}
+
+/// Cuts `file` at `end_offset` and gives it room for `size_bytes` again, all zeros.
+pub(super) fn cut_and_reserve(file: &File, end_offset: u64, size_bytes: u64) -> Result<(), LogError> {
+    file.set_len(end_offset).map_err(failed("cut a torn write"))?;
+    reserve(file, size_bytes.max(end_offset)).map_err(failed("reserve room for a segment"))?;
+    file.sync_all().map_err(failed("sync a recovered segment"))
+}
+
+/// Makes the names in `dir` durable.
+pub(super) fn sync_directory(dir: &Path) -> Result<(), LogError> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("sync the log's directory"))
+}
+
+/// The size of `file`.
+pub(super) fn size_of(file: &File) -> Result<u64, LogError> {
+    Ok(file.metadata().map_err(failed("measure a segment"))?.len())
+}
+
+/// Wraps an I/O error with what was tried.
+pub(super) fn failed(action: &'static str) -> impl FnOnce(io::Error) -> LogError {
+    move |source| LogError::Io { action, source }
+}
+
+/// Sets room aside, so that a sync has no file size to write. A file system that cannot do it works, but slower.
+fn reserve(file: &File, size_bytes: u64) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::empty(), 0, size_bytes) {
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+            tracing::debug!("the file system cannot reserve room for log segments");
+            Ok(())
+        }
+        outcome => outcome.map_err(io::Error::from),
+    }
+}
+
+/// Fills `bytes` from `offset` on; fewer only at the end of the file.
+fn read_up_to(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.read_at(&mut bytes[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}

@@ -1,0 +1,172 @@
+//! The one thread that writes the log: it gathers what is queued, writes it, syncs once, and answers.
+//!
+//! Invariants: nobody is answered with a position, and no reader sees an entry, before the entry is durable; after a
+//! failed write or sync nothing is written any more, for the state of the file is then unknown (after a failed fsync
+//! Linux marks the lost pages clean: "PostgreSQL's fsync surprise", LWN 752063).
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::embedded::{LogMetrics, LogSettings, Shared};
+use super::frame::{self, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};
+use super::segment::{Segment, failed};
+use super::{Entry, LogError, LogPosition};
+
+/// Bytes after which no further append joins a group.
+const GROUP_BYTES_MAX: usize = 1 << 20;
+
+/// One call of append on its way to the writer.
+pub(super) struct Append {
+    pub(super) entries: Vec<Entry>,
+    pub(super) answer: oneshot::Sender<Result<LogPosition, LogError>>,
+}
+
+/// An append whose entries are (partly) in the buffer or on disk.
+struct Pending {
+    first: u64,
+    end: u64,
+    answer: oneshot::Sender<Result<LogPosition, LogError>>,
+}
+
+/// The writer's state.
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) settings: LogSettings,
+    pub(super) metrics: LogMetrics,
+    pub(super) segment: Arc<Segment>,
+    pub(super) file: File,
+    /// Where the next write goes.
+    pub(super) offset: u64,
+    /// The position of the next entry to be written.
+    pub(super) end: u64,
+    /// Frames not yet written.
+    pub(super) buffer: Vec<u8>,
+    /// The entries of those frames, with their offsets in the buffer.
+    pub(super) unsynced: Vec<(usize, Entry)>,
+}
+
+impl Writer {
+    /// Writes what comes through `queue` until it closes.
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Append>) {
+        while let Some(first) = queue.blocking_recv() {
+            let mut pending = Vec::new();
+            let mut written = self.add(first, &mut pending);
+            while written.is_ok() && self.buffer.len() < GROUP_BYTES_MAX {
+                let Ok(next) = queue.try_recv() else { break };
+                written = self.add(next, &mut pending);
+            }
+            self.metrics.queue_depth.set(i64::try_from(queue.len()).unwrap_or(i64::MAX));
+            match written.and_then(|()| self.flush()) {
+                Ok(()) => answer_durable(&mut pending, self.end),
+                Err(error) => {
+                    let durable = self.end - self.unsynced.len() as u64;
+                    return self.stop(error, durable, pending, queue);
+                }
+            }
+        }
+    }
+
+    /// Puts the entries of one append into the buffer; writes the buffer out where it or the segment is full.
+    fn add(&mut self, append: Append, pending: &mut Vec<Pending>) -> Result<(), LogError> {
+        let first = self.end;
+        let end = first + append.entries.len() as u64;
+        pending.push(Pending { first, end, answer: append.answer });
+        for entry in append.entries {
+            let frame_bytes = FRAME_HEADER_BYTES + entry.payload.len();
+            if self.offset + (self.buffer.len() + frame_bytes + FRAME_HEADER_BYTES) as u64
+                > self.settings.segment_size_bytes
+            {
+                self.flush()?;
+                if self.offset > SEGMENT_HEADER_BYTES as u64 {
+                    self.begin_next_segment()?;
+                }
+            } else if self.buffer.len() >= GROUP_BYTES_MAX {
+                self.flush()?;
+            }
+            let group_index = u32::try_from(self.unsynced.len()).expect("a group is held to GROUP_BYTES_MAX");
+            let place = (self.end, group_index);
+            let start = self.buffer.len();
+            frame::encode_entry(&mut self.buffer, place, entry.kind, entry.recorded_at, &entry.payload);
+            self.unsynced.push((start, entry));
+            self.end += 1;
+        }
+        Ok(())
+    }
+
+    /// Makes the buffer durable and shows its entries to readers.
+    fn flush(&mut self) -> Result<(), LogError> {
+        if self.unsynced.is_empty() {
+            return Ok(());
+        }
+        self.file.write_all_at(&self.buffer, self.offset).map_err(failed("write to a segment"))?;
+        self.file.sync_data().map_err(failed("sync a segment"))?;
+        self.metrics.syncs.inc();
+        self.metrics.appended_bytes.inc_by(self.buffer.len() as u64);
+        self.metrics.appended_entries.inc_by(self.unsynced.len() as u64);
+        self.metrics.group_entries.observe(self.unsynced.len() as f64);
+        let first = self.end - self.unsynced.len() as u64;
+        for ((start, _), position) in self.unsynced.iter().zip(first..) {
+            self.segment.note(position, self.offset + *start as u64);
+        }
+        self.shared.publish(self.unsynced.drain(..).map(|(_, entry)| entry), self.end);
+        self.offset += self.buffer.len() as u64;
+        self.buffer.clear();
+        // One large append must not leave its buffer behind for good.
+        self.buffer.shrink_to(2 * GROUP_BYTES_MAX);
+        Ok(())
+    }
+
+    /// Seals the segment, cuts the room it did not use, and goes on in a new one. The buffer must be empty.
+    fn begin_next_segment(&mut self) -> Result<(), LogError> {
+        let mut seal = Vec::with_capacity(FRAME_HEADER_BYTES);
+        frame::encode_seal(&mut seal, self.end);
+        self.file.write_all_at(&seal, self.offset).map_err(failed("seal a segment"))?;
+        let sealed_bytes = self.offset + seal.len() as u64;
+        self.file.set_len(sealed_bytes).map_err(failed("cut a sealed segment"))?;
+        self.file.sync_all().map_err(failed("sync a sealed segment"))?;
+        let next = Arc::new(Segment::new(&self.shared.dir, self.end));
+        self.file = next.create(self.settings.segment_size_bytes)?;
+        self.metrics.syncs.inc_by(2);
+        self.offset = SEGMENT_HEADER_BYTES as u64;
+        self.segment = Arc::clone(&next);
+        self.metrics.segments.set(self.shared.add_segment(next));
+        Ok(())
+    }
+
+    /// Refuses everything from now on.
+    fn stop(
+        self,
+        error: LogError,
+        durable: u64,
+        mut pending: Vec<Pending>,
+        mut queue: mpsc::Receiver<Append>,
+    ) {
+        tracing::error!(error = &error as &dyn std::error::Error, "the event log takes no further entry");
+        self.shared.poison();
+        answer_durable(&mut pending, durable);
+        let mut error = Some(error);
+        for failed in pending {
+            let reason = error.take().unwrap_or(LogError::Poisoned);
+            answer(failed.answer, Err(reason));
+        }
+        while let Some(late) = queue.blocking_recv() {
+            answer(late.answer, Err(LogError::Poisoned));
+        }
+    }
+}
+
+/// Answers the appends whose entries all lie before `durable`.
+fn answer_durable(pending: &mut Vec<Pending>, durable: u64) {
+    for done in pending.extract_if(.., |append| append.end <= durable) {
+        answer(done.answer, Ok(LogPosition(done.first)));
+    }
+}
+
+fn answer(to: oneshot::Sender<Result<LogPosition, LogError>>, result: Result<LogPosition, LogError>) {
+    if to.send(result).is_err() {
+        tracing::debug!("an append was answered after its caller had gone");
+    }
+}
