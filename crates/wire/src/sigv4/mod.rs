@@ -7,36 +7,38 @@
 //! For S3, hand the payload over as [`SignedPayload::Declared`] and read it through [`Verified::body`], collecting it
 //! under a limit where the operation wants it whole; every other service's payload is read first and handed over as
 //! [`SignedPayload::Whole`].
+//!
+//! Invariants: nothing of a claim is trusted before it is verified; signatures are compared in constant time; a
+//! secret is never shown; no more than a line of a body is ever kept. The service and the region of the scope are the
+//! client's choice until [`Claim::check_scope`] has held them against the API that was called.
 
+mod body;
+mod canonical;
+mod checksum;
+mod chunked;
+mod claim;
+mod dialect;
+mod key;
+mod query_auth;
 mod secret;
+mod sign;
+#[cfg(test)]
+mod tests;
+mod verify;
 
 use std::time::Duration;
 
-use cairn_core::{Region, Timestamp};
 use http::request::Parts;
 
+pub use body::plain_body;
+pub use chunked::{CHUNK_LINE_BYTES_MAX, CHUNK_SIZE_BYTES_MAX, TRAILERS_MAX};
+pub use claim::Claim;
 pub use secret::Secret;
+pub use sign::{Credentials, PayloadToSign, SignError, SigningScope, presign, sign};
+pub use verify::Verified;
 
-use crate::{AwsError, Body};
-
-/// What a request claims of its sender. Nothing in it is proven before [`Claim::verify`].
-#[derive(Clone, Debug)]
-pub struct Claim {
-    /// The access key's id.
-    pub access_key_id: String,
-    /// The region of the credential scope.
-    pub region: Region,
-    /// The service of the credential scope, in its signing name: `s3`, `cloudtrail`, `monitoring`.
-    pub service: String,
-    /// When the request was signed.
-    pub signed_at: Timestamp,
-    /// The session token that came with temporary credentials.
-    pub security_token: Option<String>,
-    /// Whether the signature is in the query.
-    pub presigned: bool,
-    /// What the signature says of the payload.
-    pub payload: PayloadMode,
-}
+use crate::AwsError;
+use dialect::Dialect;
 
 /// What a signature says of the payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +60,7 @@ pub enum PayloadMode {
 /// The payload, as far as it is there when the signature is verified.
 #[derive(Clone, Copy, Debug)]
 pub enum SignedPayload<'a> {
-    /// All of it.
+    /// All of it. Refused for a payload in aws-chunked framing, which only [`Verified::body`] takes off.
     Whole(&'a [u8]),
     /// Nothing yet: what `x-amz-content-sha256` declares is taken into the signature, and [`Verified::body`] holds the
     /// body to it.
@@ -72,7 +74,7 @@ pub struct Limits {
     pub clock_skew_s3: Duration,
     /// How far another service's signed request's time may be off ours, either way.
     pub clock_skew: Duration,
-    /// The longest life of a presigned request.
+    /// The longest life of a presigned request; a longer one is cut to it.
     pub presigned_life_max: Duration,
 }
 
@@ -81,107 +83,20 @@ impl Default for Limits {
         Self {
             clock_skew_s3: Duration::from_secs(15 * 60),
             clock_skew: Duration::from_secs(5 * 60),
-            presigned_life_max: Duration::from_secs(604_800),
+            presigned_life_max: Duration::from_secs(claim::PRESIGNED_SECONDS_MAX),
         }
     }
 }
 
-/// A request whose signature is proven.
-#[derive(Debug)]
-pub struct Verified {
-    claim: Claim,
-}
-
-impl Claim {
-    /// Reads the claim of a request, from its `Authorization` header or its query; `None` where it is unsigned.
-    ///
-    /// # Errors
-    /// AWS's codes for malformed claims, two claims in one request, and other kinds of signatures.
-    pub fn parse(_parts: &Parts) -> Result<Option<Self>, AwsError> {
-        Err(AwsError::internal("signatures are not verified yet"))
-    }
-
-    /// Holds the scope against the API that was called: its signing names (`["s3"]`), and the region that serves it
-    /// where only one does.
-    ///
-    /// # Errors
-    /// AWS's codes for a credential that is scoped to another service or region.
-    pub fn check_scope(&self, _signing_names: &[&str], _region: Option<&Region>) -> Result<(), AwsError> {
-        Err(AwsError::internal("signatures are not verified yet"))
-    }
-
-    /// Proves the claim.
-    ///
-    /// # Errors
-    /// AWS's codes for a signature that does not match, is out of its time, or leaves out headers that it must cover,
-    /// and for a whole payload that is not the declared one.
-    pub fn verify(
-        &self,
-        _parts: &Parts,
-        _secret: &Secret,
-        _payload: SignedPayload<'_>,
-        _now: Timestamp,
-        _limits: &Limits,
-    ) -> Result<Verified, AwsError> {
-        Err(AwsError::internal("signatures are not verified yet"))
-    }
-
-    /// The error for an access key that does not exist.
-    #[must_use]
-    pub fn unknown_access_key(&self) -> AwsError {
-        unknown_access_key(&self.service)
-    }
-
-    /// The error for a session token that is no longer valid.
-    #[must_use]
-    pub fn expired_token(&self) -> AwsError {
-        AwsError::with_status(403, "ExpiredToken", "The security token included in the request is expired")
-    }
-
-    /// The error for a session token that never was valid, or is missing, or belongs to another key.
-    #[must_use]
-    pub fn invalid_token(&self) -> AwsError {
-        unknown_access_key(&self.service)
-    }
-}
-
-impl Verified {
-    /// The claim that is proven.
-    #[must_use]
-    pub fn claim(&self) -> &Claim {
-        &self.claim
-    }
-
-    /// The payload, held to everything that the client signed or declared of it: the hash, the chunk and trailer
-    /// signatures, lengths, checksums. It ends in an error where they do not match.
-    ///
-    /// # Errors
-    /// AWS's codes for declarations that cannot be met, such as a malformed `Content-MD5`.
-    pub fn body(self, _raw: Body) -> Result<Body, AwsError> {
-        Err(AwsError::internal("signatures are not verified yet"))
-    }
-}
-
-/// The payload of an unsigned request, held to the lengths and checksums that it declares.
-///
-/// # Errors
-/// AWS's codes for declarations that cannot be met, such as a malformed `Content-MD5`.
-pub fn plain_body(_parts: &Parts, _raw: Body) -> Result<Body, AwsError> {
-    Err(AwsError::internal("signatures are not verified yet"))
-}
-
-/// The error for an access key that does not exist, as `service` (a signing name) words it.
+/// The error for an access key that does not exist, as `service` (a signing name) words it. Where there is a claim,
+/// [`Claim::unknown_access_key`] knows more.
 #[must_use]
 pub fn unknown_access_key(service: &str) -> AwsError {
-    AwsError::with_status(
-        403,
-        "InvalidClientTokenId",
-        format!("The security token included in the request is invalid. {service}"),
-    )
+    Dialect::of_service(service).unknown_access_key(None)
 }
 
 /// The error for an unsigned request to an API that wants a signature, as `service` words it.
 #[must_use]
-pub fn missing_authentication(_parts: &Parts, _service: &str) -> AwsError {
-    AwsError::with_status(403, "MissingAuthenticationToken", "Request is missing Authentication Token")
+pub fn missing_authentication(parts: &Parts, service: &str) -> AwsError {
+    Dialect::of(parts, Some(service)).missing_authentication()
 }
