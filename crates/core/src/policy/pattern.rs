@@ -29,12 +29,10 @@ impl Pattern {
         let token = if wildcards { wildcard } else { Token::Char };
         let mut tokens = Vec::with_capacity(text.len());
         let mut rest = text;
-        while version == Version::V2012 {
-            let Some(start) = rest.find("${") else { break };
-            let Some(length) = rest[start + 2..].find('}') else { break };
-            tokens.extend(rest[..start].chars().map(token));
-            tokens.extend(variable(&rest[start + 2..start + 2 + length], request)?.chars().map(Token::Char));
-            rest = &rest[start + 2 + length + 1..];
+        while let Some((before, name, after)) = split_variable(rest).filter(|_| version == Version::V2012) {
+            tokens.extend(before.chars().map(token));
+            tokens.extend(variable(name, request)?.chars().map(Token::Char));
+            rest = after;
         }
         tokens.extend(rest.chars().map(token));
         Some(Self(tokens))
@@ -86,6 +84,13 @@ fn wildcard(character: char) -> Token {
         '?' => Token::One,
         other => Token::Char(other),
     }
+}
+
+/// What stands before, inside and after the first `${…}`.
+fn split_variable(text: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = text.split_once("${")?;
+    let (name, after) = rest.split_once('}')?;
+    Some((before, name, after))
 }
 
 /// The value of `${NAME}` or `${NAME, 'default'}`. A key with several values has no value as a variable.
