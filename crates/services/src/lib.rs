@@ -3,10 +3,12 @@
 //! On the road: between the front door, which decoded and will encode, and the store. Must not know: HTTP, SQL.
 //! A service implements [`Service`]; what it lacks answers AWS's error for an unsupported operation.
 
+pub mod authorise;
 pub mod cloudtrail;
 pub mod iam;
 pub mod s3;
 pub mod service;
 pub mod sts;
 
+pub use authorise::authorise;
 pub use service::{Access, Caller, EventKind, Operation, Resource, ResourcePolicy, Service, Target};

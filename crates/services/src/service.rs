@@ -121,4 +121,15 @@ pub trait Service: Send + Sync + 'static {
     fn recorded_reply(&self, _operation: &Operation, _result: &Value) -> Option<Value> {
         None
     }
+
+    /// The error code as the record shows it, where it is not the code that the client sees: IAM's records have
+    /// `NoSuchEntityException` where its clients see `NoSuchEntity`.
+    fn recorded_error_code(&self, _error: &AwsError) -> Option<String> {
+        None
+    }
+
+    /// The region that all calls of the service act in and are recorded in, where the service is a global one.
+    fn global_region(&self) -> Option<&'static str> {
+        None
+    }
 }
