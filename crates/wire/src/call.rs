@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::sync::Mutex;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -56,8 +57,10 @@ pub struct RequestFacts {
 /// pieces come; the stream ends in an error where they do not match, so a reader must not make anything visible
 /// before [`Body::next`] has returned `None`.
 pub struct Body {
-    source: Box<dyn BodySource>,
+    // Never locked: the mutex only lets a call be looked at from several threads, which no source has to support.
+    source: Mutex<Box<dyn BodySource>>,
     length_bytes: Option<u64>,
+    trailers: Vec<(String, String)>,
 }
 
 impl fmt::Debug for Body {
@@ -96,7 +99,7 @@ impl Body {
     /// A body from its source; `length_bytes` where it is known before.
     #[must_use]
     pub fn new(source: impl BodySource + 'static, length_bytes: Option<u64>) -> Self {
-        Self { source: Box::new(source), length_bytes }
+        Self { source: Mutex::new(Box::new(source)), length_bytes, trailers: Vec::new() }
     }
 
     /// A body that is all there.
@@ -114,13 +117,18 @@ impl Body {
 
     /// The next piece, `None` at the verified end.
     pub async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
-        self.source.next().await
+        let source = self.source.get_mut().expect("the mutex is never locked, so never poisoned");
+        let piece = source.next().await;
+        if piece.is_none() {
+            self.trailers = source.trailers().to_vec();
+        }
+        piece
     }
 
     /// The trailers, in lower case; complete once [`Body::next`] has returned `None`.
     #[must_use]
     pub fn trailers(&self) -> &[(String, String)] {
-        self.source.trailers()
+        &self.trailers
     }
 }
 
