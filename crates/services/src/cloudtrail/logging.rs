@@ -1,0 +1,80 @@
+//! StartLogging, StopLogging, GetTrailStatus.
+
+use std::sync::Arc;
+
+use cairn_core::Timestamp;
+use cairn_trail::config::{STATUSES, trail_key};
+use cairn_trail::{Trail, TrailStatus};
+use serde_json::{Map, Value, json};
+
+use super::failure::Failure;
+use super::trails::{NameRequest, existing_trail};
+use super::{CloudTrail, names, reply};
+use crate::service::Caller;
+
+impl CloudTrail {
+    pub(super) async fn start_logging(
+        &self,
+        caller: &Caller,
+        request: NameRequest,
+    ) -> Result<Value, Failure> {
+        let (log, at) = (Arc::clone(&self.deps.log), caller.now);
+        self.change_trail(caller, &request.name, move |trail| {
+            trail.start_logging(at, log.end());
+            Ok(())
+        })
+        .await?;
+        Ok(reply::nothing())
+    }
+
+    pub(super) async fn stop_logging(&self, caller: &Caller, request: NameRequest) -> Result<Value, Failure> {
+        let (log, at) = (Arc::clone(&self.deps.log), caller.now);
+        self.change_trail(caller, &request.name, move |trail| {
+            trail.stop_logging(at, log.end());
+            Ok(())
+        })
+        .await?;
+        Ok(reply::nothing())
+    }
+
+    pub(super) async fn trail_status(&self, caller: &Caller, request: NameRequest) -> Result<Value, Failure> {
+        let arn = names::meant_trail(&request.name, caller)?;
+        let (trail, status) = self
+            .deps
+            .catalog
+            .read(move |tx| {
+                let trail = existing_trail(tx, &arn)?;
+                let status = STATUSES.get(tx, trail_key(&arn).bytes())?.unwrap_or_default();
+                Ok::<_, Failure>((trail, status))
+            })
+            .await?;
+        Ok(shown(&trail, &status))
+    }
+}
+
+/// The members with times and errors are absent until there is something to say; the six texts, kept for old
+/// clients, are always there.
+fn shown(trail: &Trail, status: &TrailStatus) -> Value {
+    let mut members = Map::new();
+    members.insert("IsLogging".into(), json!(trail.logging));
+    let mut put = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            members.insert(name.to_owned(), value);
+        }
+    };
+    let text = |text: &Option<String>| text.as_ref().map(|text| json!(text));
+    put("LatestDeliveryError", text(&status.latest_delivery_error));
+    put("LatestDeliveryTime", status.latest_delivery_at.map(reply::seconds));
+    put("StartLoggingTime", trail.started_at.map(reply::seconds));
+    put("StopLoggingTime", trail.stopped_at.map(reply::seconds));
+    put("LatestDigestDeliveryTime", status.latest_digest_delivery_at.map(reply::seconds));
+    put("LatestDigestDeliveryError", text(&status.latest_digest_delivery_error));
+    let iso = |time: Option<Timestamp>| Some(json!(time.map(Timestamp::iso).unwrap_or_default()));
+    put("LatestDeliveryAttemptTime", iso(status.latest_delivery_attempt_at));
+    put("LatestNotificationAttemptTime", iso(None));
+    put("LatestNotificationAttemptSucceeded", iso(None));
+    put("LatestDeliveryAttemptSucceeded", iso(status.latest_delivery_at));
+    put("TimeLoggingStarted", iso(trail.started_at));
+    put("TimeLoggingStopped", iso(trail.stopped_at));
+    Value::Object(members)
+}

@@ -1,0 +1,59 @@
+//! What is tried before a trail is made or changed: whether its bucket takes files in the trail's name.
+//!
+//! The real service reads the bucket's ACL and puts an empty object at the head of each folder that the trail will
+//! write to. These markers stay, even where the call then fails.
+
+use bytes::Bytes;
+use cairn_trail::bucket::OnBehalfOf;
+use cairn_trail::{Bucket, BucketPut, PutFailure, Trail};
+use cairn_wire::AwsError;
+
+/// Checks that `trail` can write to its bucket, and puts a marker into each of `folders`: `CloudTrail`.
+pub(super) async fn check_bucket(
+    bucket: &dyn Bucket,
+    trail: &Trail,
+    folders: &[&str],
+) -> Result<(), AwsError> {
+    let who = OnBehalfOf { trail: trail.arn.clone(), account: trail.arn.account() };
+    let refused = |failure| bucket_error(&trail.bucket, failure);
+    bucket.check_acl(&trail.bucket, &who).await.map_err(refused)?;
+    for folder in folders {
+        let put = BucketPut {
+            bucket: trail.bucket.clone(),
+            key: marker_key(trail, folder),
+            body: Bytes::new(),
+            metadata: Vec::new(),
+        };
+        bucket.put(put, &who).await.map_err(refused)?;
+    }
+    Ok(())
+}
+
+/// The folders that a trail of this configuration writes to.
+pub(super) fn folders(trail: &Trail) -> &'static [&'static str] {
+    if trail.log_file_validation { &["CloudTrail", "CloudTrail-Digest"] } else { &["CloudTrail"] }
+}
+
+fn marker_key(trail: &Trail, folder: &str) -> String {
+    let key = format!("AWSLogs/{}/{folder}/", trail.arn.account());
+    match &trail.key_prefix {
+        Some(prefix) => format!("{prefix}/{key}"),
+        None => key,
+    }
+}
+
+fn bucket_error(bucket: &str, failure: PutFailure) -> AwsError {
+    match failure.code.as_str() {
+        "NoSuchBucket" => {
+            AwsError::invalid("S3BucketDoesNotExistException", format!("S3 bucket {bucket} does not exist!"))
+        }
+        "InternalError" | "InternalFailure" | "ServiceUnavailable" | "SlowDown" => {
+            AwsError::internal(failure)
+        }
+        // Denied by its policy, owned by another account, or otherwise not fit to deliver to.
+        _ => AwsError::invalid(
+            "InsufficientS3BucketPolicyException",
+            format!("Incorrect S3 bucket policy is detected for bucket: {bucket}"),
+        ),
+    }
+}

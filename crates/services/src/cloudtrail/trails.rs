@@ -1,0 +1,330 @@
+//! CreateTrail, UpdateTrail, DeleteTrail.
+//!
+//! A trail is checked in three steps: the form of what was sent, the catalog (does the name exist, is there room),
+//! the bucket. The catalog is asked again in the transaction that writes, since the bucket took its time.
+
+use cairn_core::selector::EventSelection;
+use cairn_core::{AccountId, Region, Timestamp, TrailArn};
+use cairn_store::Table;
+use cairn_store::catalog::{CatalogError, Key, Tx};
+use cairn_trail::Trail;
+use cairn_trail::config::{STATUSES, TRAILS, account_prefix, trail_key};
+use cairn_wire::AwsError;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::failure::{self, Failure};
+use super::tags::Tag;
+use super::{CloudTrail, TRAILS_PER_REGION_MAX, destinations, names, preflight, reply, tags};
+use crate::service::Caller;
+
+/// The number of the last trail ever made, under one fixed key.
+const INCARNATIONS: Table<u64> = Table::new("trail.incarnation", 1);
+
+/// CreateTrail's and UpdateTrail's input. Absent members leave a trail as it is; empty texts clear.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct TrailRequest {
+    name: String,
+    s3_bucket_name: Option<String>,
+    s3_key_prefix: Option<String>,
+    sns_topic_name: Option<String>,
+    include_global_service_events: Option<bool>,
+    is_multi_region_trail: Option<bool>,
+    enable_log_file_validation: Option<bool>,
+    cloud_watch_logs_log_group_arn: Option<String>,
+    cloud_watch_logs_role_arn: Option<String>,
+    kms_key_id: Option<String>,
+    is_organization_trail: Option<bool>,
+    tags_list: Option<Vec<Tag>>,
+}
+
+/// The input of operations that only name a trail.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct NameRequest {
+    pub(super) name: String,
+}
+
+impl CloudTrail {
+    pub(super) async fn create_trail(
+        &self,
+        caller: &Caller,
+        request: TrailRequest,
+    ) -> Result<Value, Failure> {
+        names::check_trail_name(&request.name)?;
+        let arn = TrailArn::new(&caller.region, &caller.account, &request.name);
+        let mut trail = new_trail(arn, caller.now);
+        request.check_form(&trail)?;
+        request.apply(&mut trail, caller.now);
+        trail.tags = tags::new_tags(request.tags_list.clone().unwrap_or_default())?;
+        check_combination(&trail)?;
+
+        let wanted = trail.clone();
+        self.deps.catalog.read(move |tx| check_room_for_new(tx, &wanted)).await?;
+        self.check_destinations(&trail).await?;
+
+        let made = self
+            .deps
+            .catalog
+            .write(move |tx| {
+                check_room_for_new(tx, &trail)?;
+                let mut trail = trail.clone();
+                trail.incarnation = next_incarnation(tx)?;
+                TRAILS.put(tx, trail_key(&trail.arn).bytes(), &trail)?;
+                Ok::<_, Failure>(trail)
+            })
+            .await?;
+        (self.deps.changed)();
+        Ok(reply::configuration(&made))
+    }
+
+    pub(super) async fn update_trail(
+        &self,
+        caller: &Caller,
+        request: TrailRequest,
+    ) -> Result<Value, Failure> {
+        let arn = names::meant_trail(&request.name, caller)?;
+        let (update, at, region) = (request.clone(), caller.now, caller.region.clone());
+        let updated = move |tx: &mut dyn Tx| {
+            let before = home_trail(tx, &arn, &region)?;
+            let mut trail = before.clone();
+            update.check_form(&trail)?;
+            update.apply(&mut trail, at);
+            check_combination(&trail)?;
+            if trail.multi_region && !before.multi_region {
+                check_room(tx, &trail)?;
+            }
+            Ok::<_, Failure>(trail)
+        };
+        let trail = self.deps.catalog.read(updated.clone()).await?;
+        self.check_destinations(&trail).await?;
+        let trail = self
+            .deps
+            .catalog
+            .write(move |tx| {
+                let trail = updated(tx)?;
+                TRAILS.put(tx, trail_key(&trail.arn).bytes(), &trail)?;
+                Ok::<_, Failure>(trail)
+            })
+            .await?;
+        (self.deps.changed)();
+        Ok(reply::configuration(&trail))
+    }
+
+    pub(super) async fn delete_trail(&self, caller: &Caller, request: NameRequest) -> Result<Value, Failure> {
+        let arn = names::meant_trail(&request.name, caller)?;
+        let region = caller.region.clone();
+        self.deps
+            .catalog
+            .write(move |tx| {
+                home_trail(tx, &arn, &region)?;
+                TRAILS.delete(tx, trail_key(&arn).bytes())?;
+                STATUSES.delete(tx, trail_key(&arn).bytes())?;
+                Ok::<_, Failure>(())
+            })
+            .await?;
+        (self.deps.changed)();
+        Ok(reply::nothing())
+    }
+
+    /// Changes a trail in its home region, in one transaction.
+    pub(super) async fn change_trail(
+        &self,
+        caller: &Caller,
+        name: &str,
+        mut change: impl FnMut(&mut Trail) -> Result<(), AwsError> + Send + 'static,
+    ) -> Result<Trail, Failure> {
+        let arn = names::meant_trail(name, caller)?;
+        let region = caller.region.clone();
+        let trail = self
+            .deps
+            .catalog
+            .write(move |tx| {
+                let mut trail = home_trail(tx, &arn, &region)?;
+                change(&mut trail)?;
+                TRAILS.put(tx, trail_key(&arn).bytes(), &trail)?;
+                Ok::<_, Failure>(trail)
+            })
+            .await?;
+        (self.deps.changed)();
+        Ok(trail)
+    }
+
+    /// A trail of the caller's, named as for a read.
+    pub(super) async fn read_trail(&self, caller: &Caller, name: &str) -> Result<Trail, Failure> {
+        let arn = names::meant_trail(name, caller)?;
+        self.deps.catalog.read(move |tx| existing_trail(tx, &arn)).await
+    }
+
+    /// Tries the bucket, then looks for the other destinations, in the real service's order.
+    async fn check_destinations(&self, trail: &Trail) -> Result<(), AwsError> {
+        preflight::check_bucket(self.deps.bucket.as_ref(), trail, preflight::folders(trail)).await?;
+        if trail.sns_topic.is_some() {
+            return Err(destinations::missing_topic());
+        }
+        if let Some(key) = &trail.kms_key_id {
+            return Err(destinations::unusable_kms_key(&trail.bucket, key));
+        }
+        if trail.cloud_watch_logs_group_arn.is_some() {
+            return Err(destinations::denied_log_group());
+        }
+        Ok(())
+    }
+}
+
+impl TrailRequest {
+    /// Checks the form of what was sent, for a trail as it is before.
+    fn check_form(&self, trail: &Trail) -> Result<(), AwsError> {
+        if trail.bucket.is_empty() || self.s3_bucket_name.is_some() {
+            destinations::check_bucket_name(self.s3_bucket_name.as_deref().unwrap_or_default())?;
+        }
+        destinations::check_key_prefix(self.s3_key_prefix.as_deref().unwrap_or_default())?;
+        if let Some(topic) = set(&self.sns_topic_name) {
+            destinations::check_topic(topic)?;
+        }
+        destinations::check_log_group(
+            set(&self.cloud_watch_logs_log_group_arn),
+            set(&self.cloud_watch_logs_role_arn),
+        )?;
+        if let Some(key) = set(&self.kms_key_id) {
+            destinations::check_kms_key(key, &trail.home_region())?;
+        }
+        if self.is_organization_trail == Some(true) {
+            return Err(AwsError::invalid(
+                "OrganizationsNotInUseException",
+                "Your account is not a member of an organization.",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Makes of `trail` what was asked for.
+    fn apply(&self, trail: &mut Trail, at: Timestamp) {
+        if let Some(bucket) = &self.s3_bucket_name {
+            trail.bucket.clone_from(bucket);
+        }
+        assign(&mut trail.key_prefix, &self.s3_key_prefix);
+        assign(&mut trail.sns_topic, &self.sns_topic_name);
+        assign(&mut trail.cloud_watch_logs_group_arn, &self.cloud_watch_logs_log_group_arn);
+        assign(&mut trail.cloud_watch_logs_role_arn, &self.cloud_watch_logs_role_arn);
+        assign(&mut trail.kms_key_id, &self.kms_key_id);
+        if let Some(include) = self.include_global_service_events {
+            trail.include_global_service_events = include;
+        }
+        if let Some(multi_region) = self.is_multi_region_trail {
+            trail.multi_region = multi_region;
+        }
+        if let Some(validation) = self.enable_log_file_validation {
+            trail.set_log_file_validation(validation, at);
+        }
+    }
+}
+
+/// A text that was sent and is not empty.
+fn set(text: &Option<String>) -> Option<&str> {
+    text.as_deref().filter(|text| !text.is_empty())
+}
+
+fn assign(member: &mut Option<String>, sent: &Option<String>) {
+    if sent.is_some() {
+        *member = set(sent).map(str::to_owned);
+    }
+}
+
+fn new_trail(arn: TrailArn, created_at: Timestamp) -> Trail {
+    Trail {
+        arn,
+        incarnation: 0,
+        bucket: String::new(),
+        key_prefix: None,
+        sns_topic: None,
+        include_global_service_events: true,
+        multi_region: false,
+        log_file_validation: false,
+        cloud_watch_logs_group_arn: None,
+        cloud_watch_logs_role_arn: None,
+        kms_key_id: None,
+        organization: false,
+        selection: EventSelection::default(),
+        insight_selectors: Vec::new(),
+        logging: false,
+        started_at: None,
+        stopped_at: None,
+        logging_spans: Vec::new(),
+        chain_started_at: None,
+        chain_stopped_at: None,
+        tags: Vec::new(),
+        created_at,
+    }
+}
+
+fn check_combination(trail: &Trail) -> Result<(), AwsError> {
+    if trail.multi_region && !trail.include_global_service_events {
+        return Err(failure::invalid_combination("Multi-Region trail must include global service events."));
+    }
+    Ok(())
+}
+
+/// The trail `arn`.
+pub(super) fn existing_trail(tx: &mut dyn Tx, arn: &TrailArn) -> Result<Trail, Failure> {
+    let found = TRAILS.get(tx, trail_key(arn).bytes())?;
+    Ok(found.ok_or_else(|| failure::unknown_trail(arn.as_str(), &arn.account()))?)
+}
+
+/// The trail `arn`, to be changed from `region`.
+pub(super) fn home_trail(tx: &mut dyn Tx, arn: &TrailArn, region: &Region) -> Result<Trail, Failure> {
+    let trail = existing_trail(tx, arn)?;
+    let home = trail.home_region();
+    if home == *region {
+        return Ok(trail);
+    }
+    Err(AwsError::invalid(
+        "InvalidHomeRegionException",
+        format!("The home Region of trail {arn} is {home}. Call the operation in that Region."),
+    )
+    .into())
+}
+
+/// All trails of an account, by home region and name.
+pub(super) fn trails_of(tx: &mut dyn Tx, account: &AccountId) -> Result<Vec<Trail>, CatalogError> {
+    let pairs = TRAILS.scan_prefix(tx, account_prefix(account).bytes())?;
+    Ok(pairs.into_iter().map(|(_, trail)| trail).collect())
+}
+
+fn check_room_for_new(tx: &mut dyn Tx, trail: &Trail) -> Result<(), Failure> {
+    if TRAILS.get(tx, trail_key(&trail.arn).bytes())?.is_some() {
+        return Err(failure::trail_exists(trail.arn.name(), &trail.arn.account()).into());
+    }
+    check_room(tx, trail)
+}
+
+/// Checks that the trail's home region, and for a multi-region trail every region that has trails, takes one more.
+/// The shadow of a multi-region trail counts in each region.
+fn check_room(tx: &mut dyn Tx, trail: &Trail) -> Result<(), Failure> {
+    let account = trail.arn.account();
+    let others: Vec<_> =
+        trails_of(tx, &account)?.into_iter().filter(|other| other.arn != trail.arn).collect();
+    let mut regions = vec![trail.home_region()];
+    if trail.multi_region {
+        regions.extend(others.iter().map(Trail::home_region));
+    }
+    for region in regions {
+        let count = others.iter().filter(|other| other.multi_region || other.home_region() == region).count();
+        if count >= TRAILS_PER_REGION_MAX {
+            return Err(AwsError::invalid(
+                "MaximumNumberOfTrailsExceededException",
+                format!("User: {account} already has {count} trails in {region}."),
+            )
+            .into());
+        }
+    }
+    Ok(())
+}
+
+fn next_incarnation(tx: &mut dyn Tx) -> Result<u64, CatalogError> {
+    let key = Key::new().text("last");
+    let next = INCARNATIONS.get(tx, key.bytes())?.unwrap_or(0) + 1;
+    INCARNATIONS.put(tx, key.bytes(), &next)?;
+    Ok(next)
+}
