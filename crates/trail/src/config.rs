@@ -4,7 +4,7 @@
 use cairn_core::selector::EventSelection;
 use cairn_core::{AccountId, Region, Timestamp, TrailArn};
 use cairn_store::catalog::Key;
-use cairn_store::{LogPosition, Table};
+use cairn_store::{CatalogError, LogPosition, Table, Tx};
 use serde::{Deserialize, Serialize};
 
 /// All trails, keyed by [`trail_key`].
@@ -148,4 +148,15 @@ pub struct TrailStatus {
     pub latest_digest_delivery_at: Option<Timestamp>,
     /// Why the last digest attempt failed; none after a success.
     pub latest_digest_delivery_error: Option<String>,
+}
+
+/// Changes a trail's status.
+pub(crate) fn update_status(
+    tx: &mut dyn Tx,
+    place: &Key,
+    change: impl FnOnce(&mut TrailStatus),
+) -> Result<(), CatalogError> {
+    let mut status = STATUSES.get(tx, place.bytes())?.unwrap_or_default();
+    change(&mut status);
+    STATUSES.put(tx, place.bytes(), &status)
 }

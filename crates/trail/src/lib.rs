@@ -4,10 +4,19 @@
 //! reconciler: it takes no input, does what is due, and stops; the wiring runs it on a timer and on a wake-up. No
 //! stage calls another.
 
+mod backoff;
 pub mod bucket;
+mod chain;
 pub mod config;
+pub mod delivery;
+pub mod error;
+pub mod keys;
+mod lease;
 pub mod record;
 
 pub use bucket::{Bucket, BucketPut, PutFailure};
 pub use config::{LoggingSpan, Trail, TrailStatus};
+pub use delivery::{DeliverySettings, DeliveryStage};
+pub use error::StageError;
+pub use keys::{KeySettings, PublicKey, SigningKeys};
 pub use record::Recorder;

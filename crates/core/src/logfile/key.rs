@@ -73,16 +73,14 @@ pub struct FileOrigin<'a> {
     pub from: u64,
     /// The first position after those.
     pub to: u64,
-    /// The file's number among the files of this range, folder and region.
-    pub chunk: u32,
 }
 
 impl FileOrigin<'_> {
     /// 16 letters and digits that follow from the origin, and from nothing else.
     #[must_use]
     pub fn unique_name(&self) -> String {
-        let Self { trail, incarnation, folder, region, from, to, chunk } = self;
-        let origin = format!("{trail}\n{incarnation}\n{}\n{region}\n{from}\n{to}\n{chunk}", folder.as_str());
+        let Self { trail, incarnation, folder, region, from, to } = self;
+        let origin = format!("{trail}\n{incarnation}\n{}\n{region}\n{from}\n{to}", folder.as_str());
         let hash = digest(&SHA256, origin.as_bytes());
         let mut rest =
             hash.as_ref()[..16].iter().fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
@@ -165,7 +163,7 @@ mod tests {
     use super::*;
 
     fn origin_of<'a>(trail: &'a TrailArn, region: &'a Region) -> FileOrigin<'a> {
-        FileOrigin { trail, incarnation: 1, folder: Folder::CloudTrail, region, from: 0, to: 9, chunk: 0 }
+        FileOrigin { trail, incarnation: 1, folder: Folder::CloudTrail, region, from: 0, to: 9 }
     }
 
     #[test]
@@ -183,13 +181,12 @@ mod tests {
             FileOrigin { region: &other_region, ..origin },
             FileOrigin { from: 1, ..origin },
             FileOrigin { to: 10, ..origin },
-            FileOrigin { chunk: 1, ..origin },
         ];
         let mut names: Vec<String> = others.iter().map(FileOrigin::unique_name).collect();
         names.push(name);
         names.sort();
         names.dedup();
-        assert_eq!(names.len(), 7);
+        assert_eq!(names.len(), 6);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use libdeflater::{CompressionLvl, Compressor, Decompressor};
 pub const FILE_COMPRESSED_BYTES_MAX: usize = 50_000_000;
 
 /// The largest log file before compression, in bytes. Deflate adds at most 5 bytes to 64 KiB that do not compress, so
-/// no file of this size passes [`FILE_COMPRESSED_BYTES_MAX`].
+/// no file of this size passes [`FILE_COMPRESSED_BYTES_MAX`]. Whoever fills a file keeps to it.
 pub const FILE_RAW_BYTES_MAX: usize = 48_000_000;
 
 /// Deflate's level: 6 compresses recorded events 6.7-fold at about 195 MB/s.
@@ -41,12 +41,6 @@ impl FileBuilder {
         self.json.extend_from_slice(if self.records == 0 { OPENING } else { b"," });
         self.json.extend_from_slice(record);
         self.records += 1;
-    }
-
-    /// Whether `record_bytes` more would make the file larger than [`FILE_RAW_BYTES_MAX`].
-    #[must_use]
-    pub fn is_full_for(&self, record_bytes: usize) -> bool {
-        self.records > 0 && self.json.len() + 1 + record_bytes + CLOSING.len() > FILE_RAW_BYTES_MAX
     }
 
     /// Closes the file.

@@ -1,0 +1,175 @@
+//! The second half of a delivery: puts the files of a reservation, then commits; or notes why the bucket refused.
+
+use cairn_core::Timestamp;
+use cairn_core::logfile::RenderedFile;
+use cairn_store::catalog::Key;
+use cairn_store::{CatalogError, Tx};
+
+use super::state::{CURSORS, Cursor, RESERVATIONS, Reservation};
+use super::{DeliveryStage, REDELIVERY_MAX, Step, View, moved_unless_overtaken};
+use crate::StageError;
+use crate::bucket::{BucketPut, OnBehalfOf, PutFailure};
+use crate::chain::{DeliveredFile, keep_delivered};
+use crate::config::{TRAILS, Trail, trail_key, update_status};
+use crate::lease::{Fence, Refused};
+
+/// A reservation on its way to the bucket.
+pub(crate) struct Putting<'a> {
+    pub(crate) stage: &'a DeliveryStage,
+    pub(crate) view: &'a View,
+    pub(crate) reservation: &'a Reservation,
+    pub(crate) fence: Fence,
+}
+
+impl Putting<'_> {
+    /// Puts the files in their order and commits once all are in the bucket.
+    pub(crate) async fn put_and_commit(self, files: Vec<RenderedFile>) -> Result<Step, StageError> {
+        if let Err(failure) = self.put_all(&files).await {
+            return self.put_failed(failure).await;
+        }
+        let metrics = &self.stage.metrics;
+        let delivered: Vec<(usize, usize)> =
+            files.iter().map(|file| (file.records, file.body.len())).collect();
+        let hashes = files.into_iter().map(|file| file.sha256_hex).collect();
+        let step = self.commit(Some(hashes)).await?;
+        if step == Step::Moved {
+            metrics.files.inc_by(delivered.len() as u64);
+            metrics.events.inc_by(delivered.iter().map(|(records, _)| *records as u64).sum());
+            metrics.bytes.inc_by(delivered.iter().map(|(_, size_bytes)| *size_bytes as u64).sum());
+            self.stage.backoff.clear(self.view.state.bytes());
+        }
+        Ok(step)
+    }
+
+    async fn put_all(&self, files: &[RenderedFile]) -> Result<(), PutFailure> {
+        let arn = &self.view.trail.arn;
+        let who = OnBehalfOf { trail: arn.clone(), account: arn.account() };
+        for (planned, file) in self.reservation.files.iter().zip(files) {
+            let put = BucketPut {
+                bucket: self.reservation.bucket.clone(),
+                key: planned.object.clone(),
+                body: file.body.clone(),
+                metadata: Vec::new(),
+            };
+            self.stage.bucket.put(put, &who).await?;
+        }
+        Ok(())
+    }
+
+    async fn put_failed(&self, failure: PutFailure) -> Result<Step, StageError> {
+        let (trail, reservation) = (&self.view.trail, self.reservation);
+        let now = self.stage.clock.now();
+        self.stage.metrics.failures.inc();
+        tracing::warn!(trail = %trail.arn, bucket = reservation.bucket, error = %failure, "the bucket took no log file");
+        if trail.bucket != reservation.bucket || trail.key_prefix != reservation.key_prefix {
+            // The trail was given another place meanwhile; the old one will not come back.
+            return self.release().await;
+        }
+        self.note_failure(failure, now).await?;
+        if now.since(reservation.recorded_until) >= REDELIVERY_MAX {
+            tracing::error!(trail = %trail.arn, from = ?reservation.from, to = ?reservation.to, "events were given up");
+            self.stage.metrics.given_up.inc_by(reservation.files.len() as u64);
+            return self.commit(None).await;
+        }
+        self.stage.backoff.fail(&self.view.state, now);
+        Ok(Step::Done)
+    }
+
+    async fn note_failure(&self, failure: PutFailure, now: Timestamp) -> Result<(), CatalogError> {
+        let place = trail_key(&self.view.trail.arn);
+        let work = self.stage.catalog.write(move |tx| {
+            update_status(tx, &place, |status| {
+                status.latest_delivery_attempt_at = Some(now);
+                status.latest_delivery_error = Some(failure.code.clone());
+            })
+        });
+        work.await
+    }
+
+    /// Lets go of the reservation, so that the range is reserved anew with the trail's present configuration.
+    async fn release(&self) -> Result<Step, StageError> {
+        let (state, fence) = (self.view.state.clone(), self.fence.clone());
+        let released = self.stage.catalog.write(move |tx| {
+            fence.check(tx)?;
+            RESERVATIONS.delete(tx, state.bytes())?;
+            Ok(())
+        });
+        moved_unless_overtaken(released.await)
+    }
+
+    /// Moves the cursor past the reservation, and hands the files with these hashes to the digests; none where they
+    /// were given up.
+    async fn commit(&self, hashes: Option<Vec<String>>) -> Result<Step, StageError> {
+        let (state, fence) = (self.view.state.clone(), self.fence.clone());
+        let (trail, reservation) = (self.view.trail.clone(), self.reservation.clone());
+        let now = self.stage.clock.now();
+        let committed = self.stage.catalog.write(move |tx| {
+            fence.check(tx)?;
+            if RESERVATIONS.get(tx, state.bytes())?.as_ref() != Some(&reservation) {
+                return Err(Refused::Overtaken);
+            }
+            let place = trail_key(&trail.arn);
+            let found = TRAILS.get(tx, place.bytes())?;
+            let Some(live) = found.filter(|found| found.incarnation == trail.incarnation) else {
+                return Err(Refused::Overtaken);
+            };
+            RESERVATIONS.delete(tx, state.bytes())?;
+            if let Some(hashes) = &hashes {
+                hand_over(tx, &state, &live, &reservation, hashes, now)?;
+                update_status(tx, &place, |status| {
+                    status.latest_delivery_at = Some(now);
+                    status.latest_delivery_attempt_at = Some(now);
+                    status.latest_delivery_error = None;
+                })?;
+            }
+            move_cursor(tx, &state, live, &reservation)?;
+            Ok(())
+        });
+        moved_unless_overtaken(committed.await)
+    }
+}
+
+/// Moves the cursor to the reservation's end and drops the logging spans that end before it.
+fn move_cursor(
+    tx: &mut dyn Tx,
+    state: &Key,
+    mut live: Trail,
+    reservation: &Reservation,
+) -> Result<(), CatalogError> {
+    let slot = CURSORS.get(tx, state.bytes())?.map_or(reservation.reserved_at, |cursor| cursor.slot);
+    CURSORS.put(tx, state.bytes(), &Cursor { position: reservation.to, slot })?;
+    let before = live.logging_spans.len();
+    live.logging_spans.retain(|span| span.to.is_none_or(|to| to > reservation.to));
+    if live.logging_spans.len() < before {
+        TRAILS.put(tx, trail_key(&live.arn).bytes(), &live)?;
+    }
+    Ok(())
+}
+
+/// Leaves the files to the digest stage, where the trail ever had a digest chain.
+fn hand_over(
+    tx: &mut dyn Tx,
+    state: &Key,
+    trail: &Trail,
+    reservation: &Reservation,
+    hashes: &[String],
+    now: Timestamp,
+) -> Result<(), CatalogError> {
+    if trail.chain_started_at.is_none() {
+        return Ok(());
+    }
+    for (planned, sha256_hex) in reservation.files.iter().zip(hashes) {
+        let file = DeliveredFile {
+            region: planned.region.clone(),
+            bucket: reservation.bucket.clone(),
+            object: planned.object.clone(),
+            sha256_hex: sha256_hex.clone(),
+            oldest_event_at: planned.oldest_event_at,
+            newest_event_at: planned.newest_event_at,
+            delivered_at: now,
+            unvalidated_since: trail.chain_stopped_at,
+        };
+        keep_delivered(tx, state, file)?;
+    }
+    Ok(())
+}

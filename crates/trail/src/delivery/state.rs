@@ -1,0 +1,66 @@
+//! What delivery keeps in the catalog: a cursor and at most one reservation for each trail, and what could not be read.
+
+use cairn_core::{Region, Timestamp};
+use cairn_store::{LogPosition, Table};
+use serde::{Deserialize, Serialize};
+
+/// How far each trail is delivered, by [`crate::chain::state_key`].
+pub(crate) const CURSORS: Table<Cursor> = Table::new("trail.cursor", 1);
+
+/// What each trail is delivering now, by [`crate::chain::state_key`].
+pub(crate) const RESERVATIONS: Table<Reservation> = Table::new("trail.reservation", 1);
+
+/// Entries of the event log that are no events, by position; the same for all trails.
+pub(crate) const UNDECODABLE: Table<Undecodable> = Table::new("trail.undecodable", 1);
+
+/// How far a trail is delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cursor {
+    /// The first position that is not delivered.
+    pub(crate) position: LogPosition,
+    /// The last multiple of the delivery interval that was served.
+    pub(crate) slot: Timestamp,
+}
+
+/// A range of the log, fixed before anything is put: every attempt renders the same files from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reservation {
+    /// The first position of the range.
+    pub(crate) from: LogPosition,
+    /// The first position after it.
+    pub(crate) to: LogPosition,
+    /// When it was made; the files' names have this time.
+    pub(crate) reserved_at: Timestamp,
+    /// When the last entry of the range was recorded.
+    pub(crate) recorded_until: Timestamp,
+    /// The bucket that the files go to.
+    pub(crate) bucket: String,
+    /// The prefix that the files' keys have.
+    pub(crate) key_prefix: Option<String>,
+    /// The files, one for each folder and region.
+    pub(crate) files: Vec<PlannedFile>,
+}
+
+/// A file of a reservation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PlannedFile {
+    /// Its key.
+    pub(crate) object: String,
+    /// The region whose events it holds.
+    pub(crate) region: Region,
+    /// The time of its oldest event.
+    pub(crate) oldest_event_at: Timestamp,
+    /// The time of its newest event.
+    pub(crate) newest_event_at: Timestamp,
+    /// The positions of its events: runs of a first position and a count.
+    pub(crate) runs: Vec<(u64, u64)>,
+}
+
+/// An entry that is no event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Undecodable {
+    /// Why it cannot be read.
+    pub(crate) reason: String,
+    /// Its bytes in base64.
+    pub(crate) payload_base64: String,
+}

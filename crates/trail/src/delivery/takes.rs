@@ -1,0 +1,40 @@
+//! Which events a trail takes: account, region, global services, selectors.
+
+use cairn_core::record::{Category, Facts};
+
+use crate::Trail;
+
+/// The services that have no region: single-region trails take their events only with
+/// `IncludeGlobalServiceEvents`. (User guide: "About global service events"; since November 2021 the events carry the
+/// region they were created in, us-east-1, so trails elsewhere never see them unless they are multi-region.)
+const GLOBAL_SERVICES: [&str; 8] = [
+    "account.amazonaws.com",
+    "cloudfront.amazonaws.com",
+    "globalaccelerator.amazonaws.com",
+    "iam.amazonaws.com",
+    "organizations.amazonaws.com",
+    "route53.amazonaws.com",
+    "signin.amazonaws.com",
+    "sts.amazonaws.com",
+];
+
+/// Whether `trail` takes the event.
+pub(crate) fn takes(trail: &Trail, facts: &Facts<'_>) -> bool {
+    let is_of_account = facts.account().is_some_and(|account| account == trail.arn.account());
+    is_of_account && takes_region(trail, facts) && takes_kind(trail, facts)
+}
+
+fn takes_region(trail: &Trail, facts: &Facts<'_>) -> bool {
+    if trail.multi_region {
+        return true;
+    }
+    let is_global = GLOBAL_SERVICES.contains(&facts.event_source.as_ref());
+    facts.aws_region == trail.home_region().as_str() && (trail.include_global_service_events || !is_global)
+}
+
+fn takes_kind(trail: &Trail, facts: &Facts<'_>) -> bool {
+    match facts.category() {
+        Category::Insight => !trail.insight_selectors.is_empty(),
+        _ => trail.selection.matches(facts),
+    }
+}
