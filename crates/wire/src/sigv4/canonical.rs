@@ -121,7 +121,7 @@ fn s3_paths(raw: &str) -> Vec<String> {
 
 /// Another service's path: dot segments and doubled slashes removed, and what was encoded on the wire encoded once
 /// more; or only the latter, as Go's SDK has it.
-fn paths(raw: &str) -> Vec<String> {
+pub(super) fn paths(raw: &str) -> Vec<String> {
     let encode_parts = |path: &str| -> String {
         let parts: Vec<String> = path.split('/').map(|part| encode(part.as_bytes())).collect();
         parts.join("/")

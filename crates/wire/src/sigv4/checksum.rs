@@ -19,7 +19,7 @@ const NOT_CHECKSUMS: &[&str] = &["x-amz-checksum-algorithm", "x-amz-checksum-typ
 
 /// A running checksum.
 enum Running {
-    Crc(crc_fast::Digest, usize),
+    Crc(Box<crc_fast::Digest>, usize),
     Sha(digest::Context),
     Md5(Md5),
 }
@@ -40,7 +40,7 @@ impl fmt::Debug for Checksum {
 
 impl Running {
     fn of(header: &str) -> Option<Self> {
-        let crc = |algorithm, bytes| Some(Self::Crc(crc_fast::Digest::new(algorithm), bytes));
+        let crc = |algorithm, bytes| Some(Self::Crc(Box::new(crc_fast::Digest::new(algorithm)), bytes));
         let sha = |algorithm| Some(Self::Sha(digest::Context::new(algorithm)));
         match header.strip_prefix(PREFIX)? {
             "crc32" => crc(CrcAlgorithm::Crc32IsoHdlc, 4),
