@@ -55,7 +55,10 @@ impl FileBlobs {
             let path = entry.map_err(failed("list unfinished blobs"))?.path();
             fs::remove_file(path).map_err(failed("remove an unfinished blob"))?;
         }
-        sync_directory(dir).map_err(failed("sync its directory"))?;
+        let whole = dir.canonicalize().map_err(failed("find its directory"))?;
+        for made in [Some(dir), whole.parent()].into_iter().flatten() {
+            sync_directory(made).map_err(failed("sync its directory"))?;
+        }
         let metrics = BlobMetrics {
             finished: metrics::counter(registry, "cairn_blobs_finished_total", "Blobs made durable."),
             written_bytes: metrics::counter(

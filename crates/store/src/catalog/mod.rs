@@ -298,3 +298,59 @@ impl Key {
         &self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key((first, number, last): &(String, u64, String)) -> Key {
+        Key::new().text(first).number(*number).text(last)
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        let char = prop_oneof![
+            Just('\0'),
+            Just('\u{1}'),
+            Just('a'),
+            Just('b'),
+            Just('\u{ff}'),
+            Just('\u{10ffff}'),
+            any::<char>()
+        ];
+        prop::collection::vec(char, 0..4).prop_map(String::from_iter)
+    }
+
+    fn number() -> impl Strategy<Value = u64> {
+        prop_oneof![0..3_u64, 254..258_u64, any::<u64>()]
+    }
+
+    proptest! {
+        #[test]
+        fn keys_sort_as_their_parts_do(
+            a in (text(), number(), text()),
+            b in (text(), number(), text()),
+        ) {
+            prop_assert_eq!(key(&a).bytes().cmp(key(&b).bytes()), a.cmp(&b));
+        }
+
+        #[test]
+        fn an_open_text_part_is_the_prefix_of_the_keys_whose_part_begins_so(
+            a in (text(), number(), text()),
+            begin in text(),
+        ) {
+            let prefix = Key::new().text(&a.0).number(a.1).text_prefix(&begin);
+            prop_assert_eq!(key(&a).bytes().starts_with(prefix.bytes()), a.2.starts_with(&begin));
+        }
+
+        #[test]
+        fn the_end_of_a_prefix_parts_the_keys_that_start_with_it(
+            prefix in prop::collection::vec(prop_oneof![Just(255_u8), any::<u8>()], 0..4),
+            key in prop::collection::vec(prop_oneof![Just(255_u8), any::<u8>()], 0..6),
+        ) {
+            let below = prefix_end(&prefix).is_none_or(|end| key < end);
+            prop_assert_eq!(key.starts_with(&prefix), key >= prefix && below);
+        }
+    }
+}

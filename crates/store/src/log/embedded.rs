@@ -237,14 +237,12 @@ impl SegmentLog {
             entry_size_bytes_max: settings.entry_size_bytes_max.min(PAYLOAD_BYTES_MAX),
             ..settings
         };
-        fs::create_dir_all(dir).map_err(failed("make the log's directory"))?;
+        make_directory(dir)?;
         let lock = lock(dir)?;
         let mut segments = segment::list(dir)?;
-        for pair in segments.windows(2) {
-            pair[0].check_sealed(pair[1].base)?;
-        }
-        let (last, file, offset, end) = open_end(dir, &mut segments, &settings)?;
-        let segments: Vec<_> = segments.into_iter().map(Arc::new).chain([Arc::clone(&last)]).collect();
+        let (file, offset, end) = open_end(dir, &mut segments, &settings)?;
+        let segments: Vec<_> = segments.into_iter().map(Arc::new).collect();
+        let last = Arc::clone(segments.last().expect("a log has a segment"));
         let metrics = LogMetrics::new(registry);
         metrics.segments.set(i64::try_from(segments.len()).unwrap_or(i64::MAX));
         let shared = Arc::new(Shared {
@@ -284,6 +282,16 @@ impl SegmentLog {
     }
 }
 
+/// Makes `dir` where it is missing, durably.
+fn make_directory(dir: &Path) -> Result<(), LogError> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(dir).map_err(failed("make the log's directory"))?;
+    let parent = dir.canonicalize().map_err(failed("find the log's directory"))?;
+    parent.parent().map_or(Ok(()), segment::sync_directory)
+}
+
 /// Takes the directory for this process.
 fn lock(dir: &Path) -> Result<File, LogError> {
     let file = OpenOptions::new()
@@ -299,36 +307,42 @@ fn lock(dir: &Path) -> Result<File, LogError> {
     }
 }
 
-/// Makes the last segment ready to be written, takes it off `segments`, and makes a new one where there is none or the
-/// last is full. Returns it with its file, the offset to go on at, and the end of the log.
+/// Checks that the segments follow one another, makes the last one ready to be written, and makes the first where there
+/// is none. Returns the last one's file, the offset to go on at, and the end of the log.
 fn open_end(
     dir: &Path,
     segments: &mut Vec<Segment>,
     settings: &LogSettings,
-) -> Result<(Arc<Segment>, File, u64, u64), LogError> {
-    let mut base = 0;
-    if let Some(last) = segments.last() {
-        let Recovered { end, end_offset, sealed, torn } = segment::recover(last)?;
-        let file =
-            OpenOptions::new().read(true).write(true).open(&last.path).map_err(failed("open a segment"))?;
-        if sealed {
-            file.set_len(end_offset).map_err(failed("cut a sealed segment"))?;
-            file.sync_all().map_err(failed("sync a sealed segment"))?;
-            base = end;
-        } else {
-            if torn {
-                tracing::warn!(segment = last.name(), end_offset, "cut a write that a crash had torn");
+) -> Result<(File, u64, u64), LogError> {
+    let Some(last) = segments.last() else {
+        let first = Segment::new(dir, 0);
+        let file = first.create(settings.segment_size_bytes)?;
+        segments.push(first);
+        return Ok((file, SEGMENT_HEADER_BYTES as u64, 0));
+    };
+    let Recovered { end, end_offset, sealed, torn } = segment::recover(last)?;
+    if sealed {
+        // The segment after it is lost: a seal is written only once that is there.
+        return Err(last.corrupt(end_offset));
+    }
+    for (at, pair) in segments.windows(2).enumerate() {
+        let [before, after] = pair else { unreachable!("windows of two") };
+        match before.check_sealed(after.base) {
+            Err(LogError::Corrupt { .. }) if at + 2 == segments.len() && end == after.base => {
+                segment::finish_sealing(before, after.base)?;
             }
-            if torn || segment::size_of(&file)? < settings.segment_size_bytes {
-                segment::cut_and_reserve(&file, end_offset, settings.segment_size_bytes)?;
-            }
-            let last = segments.pop().expect("there is a last one");
-            return Ok((Arc::new(last), file, end_offset, end));
+            checked => checked?,
         }
     }
-    let next = Segment::new(dir, base);
-    let file = next.create(settings.segment_size_bytes)?;
-    Ok((Arc::new(next), file, SEGMENT_HEADER_BYTES as u64, base))
+    let file =
+        OpenOptions::new().read(true).write(true).open(&last.path).map_err(failed("open a segment"))?;
+    if torn {
+        tracing::warn!(segment = last.name(), end_offset, "cut a write that a crash had torn");
+    }
+    if torn || segment::size_of(&file)? < settings.segment_size_bytes {
+        segment::cut_and_reserve(&file, end_offset, settings.segment_size_bytes)?;
+    }
+    Ok((file, end_offset, end))
 }
 
 impl Drop for SegmentLog {

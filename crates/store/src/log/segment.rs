@@ -2,7 +2,8 @@
 //! blocking reads.
 //!
 //! Invariants: a segment file appears under its name only with a durable header (it is renamed into place); only the
-//! last segment may lack a seal; what lies past a torn write of the last segment was never acknowledged.
+//! last segment may lack a seal, or the one before it while the last is empty; a sealed segment has one after it; what
+//! lies past a torn write of the last segment was never acknowledged.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -110,6 +111,9 @@ impl Segment {
     }
 
     /// Checks the ends of a segment that another follows: its header, and a seal that leads to `next_base`.
+    ///
+    /// # Errors
+    /// [`LogError::Corrupt`] where they are not so.
     pub(super) fn check_sealed(&self, next_base: u64) -> Result<(), LogError> {
         let file = self.open().map_err(failed("open a segment"))?;
         self.check_header(&file)?;
@@ -271,6 +275,31 @@ fn is_sound_at(file: &File, frame: &Frame, at: u64, size_bytes: u64) -> Result<b
     let mut bytes = vec![0; frame.size_bytes()];
     let read = read_up_to(file, &mut bytes, at).map_err(failed("read a segment's end"))?;
     Ok(frame.is_sound(&bytes[..read]))
+}
+
+/// Does the rest of what a crash kept the writer from doing between making the segment with `next_base`, still empty,
+/// and having sealed `segment`.
+///
+/// # Errors
+/// [`LogError::Corrupt`] where `segment` does not end just before `next_base`.
+pub(super) fn finish_sealing(segment: &Segment, next_base: u64) -> Result<(), LogError> {
+    let found = recover(segment)?;
+    if found.end != next_base {
+        return Err(segment.corrupt(found.end_offset));
+    }
+    let seal_bytes = if found.sealed { FRAME_HEADER_BYTES as u64 } else { 0 };
+    let file =
+        OpenOptions::new().read(true).write(true).open(&segment.path).map_err(failed("open a segment"))?;
+    seal(&file, found.end_offset - seal_bytes, next_base)
+}
+
+/// Writes the seal at `offset`, cuts the room that the segment did not use, and makes both durable.
+pub(super) fn seal(file: &File, offset: u64, next_base: u64) -> Result<(), LogError> {
+    let mut seal = Vec::with_capacity(FRAME_HEADER_BYTES);
+    frame::encode_seal(&mut seal, next_base);
+    file.write_all_at(&seal, offset).map_err(failed("seal a segment"))?;
+    file.set_len(offset + seal.len() as u64).map_err(failed("cut a sealed segment"))?;
+    file.sync_all().map_err(failed("sync a sealed segment"))
 }
 
 /// The segments in `dir`, in order. Unfinished ones are removed.

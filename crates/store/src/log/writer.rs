@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::embedded::{LogMetrics, LogSettings, Shared};
 use super::frame::{self, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};
-use super::segment::{Segment, failed};
+use super::segment::{self, Segment, failed};
 use super::{Entry, LogError, LogPosition};
 
 /// Bytes after which no further append joins a group.
@@ -119,17 +119,14 @@ impl Writer {
         Ok(())
     }
 
-    /// Seals the segment, cuts the room it did not use, and goes on in a new one. The buffer must be empty.
+    /// Makes the next segment, then seals this one: so a seal without a segment after it is damage. The buffer must be
+    /// empty.
     fn begin_next_segment(&mut self) -> Result<(), LogError> {
-        let mut seal = Vec::with_capacity(FRAME_HEADER_BYTES);
-        frame::encode_seal(&mut seal, self.end);
-        self.file.write_all_at(&seal, self.offset).map_err(failed("seal a segment"))?;
-        let sealed_bytes = self.offset + seal.len() as u64;
-        self.file.set_len(sealed_bytes).map_err(failed("cut a sealed segment"))?;
-        self.file.sync_all().map_err(failed("sync a sealed segment"))?;
         let next = Arc::new(Segment::new(&self.shared.dir, self.end));
-        self.file = next.create(self.settings.segment_size_bytes)?;
+        let file = next.create(self.settings.segment_size_bytes)?;
+        segment::seal(&self.file, self.offset, self.end)?;
         self.metrics.syncs.inc_by(2);
+        self.file = file;
         self.offset = SEGMENT_HEADER_BYTES as u64;
         self.segment = Arc::clone(&next);
         self.metrics.segments.set(self.shared.add_segment(next));

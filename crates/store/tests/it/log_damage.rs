@@ -28,7 +28,7 @@ fn written(count: u64, settings: &LogSettings) -> (TempDir, Vec<PathBuf>) {
     (dir, segments)
 }
 
-fn segments(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn segments(dir: &Path) -> Vec<PathBuf> {
     let paths = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|end| end == "log")).collect();
     paths.sort();
@@ -136,15 +136,43 @@ fn a_missing_or_cut_segment_in_the_middle_stops_the_log() {
 }
 
 #[test]
-fn a_crash_between_sealing_a_segment_and_making_the_next_loses_nothing() {
+fn a_crash_anywhere_between_two_segments_loses_nothing() {
     let settings = small_segments();
     let (dir, paths) = written(120, &settings);
-    let last = paths.last().unwrap();
+    let [.., full, last] = paths.as_slice() else { panic!("{paths:?}") };
     let base: u64 = last.file_stem().unwrap().to_str().unwrap().parse().unwrap();
-    fs::remove_file(last).unwrap();
-    fs::write(last.with_extension("log.new"), b"half a head").unwrap();
+    let unsealed = |length: usize, seal: bool| {
+        let mut bytes = fs::read(full).unwrap();
+        let sealed = bytes.len();
+        bytes.resize(length, 0);
+        if !seal {
+            bytes[sealed - HEADER_BYTES..].fill(0);
+        }
+        bytes
+    };
+    let (unsealed, uncut) = (unsealed(4096, false), unsealed(4096, true));
+    let mut empty = fs::read(last).unwrap();
+    empty[HEADER_BYTES..].fill(0);
+
+    let put_back = || fs::write(last, &empty).unwrap();
+    for (state, bytes) in [("not sealed", &unsealed), ("not cut", &uncut)] {
+        put_back();
+        fs::write(full, bytes).unwrap();
+        assert_eq!(reopened(&dir, &settings).unwrap(), base, "{state}");
+    }
+    // The next one was not yet named.
+    fs::rename(last, last.with_extension("log.new")).unwrap();
+    fs::write(full, &unsealed).unwrap();
     assert_eq!(reopened(&dir, &settings).unwrap(), base);
     assert!(!last.with_extension("log.new").exists());
+}
+
+#[test]
+fn a_missing_last_segment_stops_the_log() {
+    let settings = small_segments();
+    let (dir, paths) = written(120, &settings);
+    fs::remove_file(paths.last().unwrap()).unwrap();
+    assert!(matches!(reopened(&dir, &settings), Err(LogError::Corrupt { .. })));
 }
 
 #[test]

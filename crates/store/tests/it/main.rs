@@ -2,5 +2,7 @@
 
 mod blobs;
 mod catalog;
+mod crash;
+mod golden;
 mod log;
 mod log_damage;
