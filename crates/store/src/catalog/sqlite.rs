@@ -432,3 +432,6 @@ fn scan(
         Some(until) => statement.query_map(params![table, from, rows, until], pair)?.collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

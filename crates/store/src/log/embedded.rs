@@ -61,7 +61,7 @@ pub(super) struct LogMetrics {
 }
 
 impl LogMetrics {
-    fn new(registry: &Registry) -> Self {
+    pub(super) fn new(registry: &Registry) -> Self {
         Self {
             appended_entries: metrics::counter(
                 registry,
@@ -98,6 +98,24 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// The shared part of a log in `dir` with `segments`, at least one, that ends at `end`.
+    pub(super) fn new(
+        dir: &Path,
+        segments: Vec<Arc<Segment>>,
+        end: u64,
+        recent_size_bytes_max: usize,
+    ) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            start: AtomicU64::new(segments[0].base),
+            segments: RwLock::new(segments),
+            recent: Mutex::new(Recent::new(end, recent_size_bytes_max)),
+            resume_points: Mutex::default(),
+            end: watch::Sender::new(LogPosition(end)),
+            poisoned: AtomicBool::new(false),
+        }
+    }
+
     /// Shows entries that are now durable; the log ends at `end`.
     pub(super) fn publish(&self, entries: impl Iterator<Item = Entry>, end: u64) {
         let mut recent = self.recent.lock().expect("no panic while the recent entries are held");
@@ -116,6 +134,16 @@ impl Shared {
     /// No entry is taken from now on.
     pub(super) fn poison(&self) {
         self.poisoned.store(true, Ordering::SeqCst);
+    }
+
+    /// One past the last durable entry.
+    pub(super) fn end(&self) -> LogPosition {
+        *self.end.borrow()
+    }
+
+    /// Whether no entry is taken any more.
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::SeqCst)
     }
 
     fn check_kept(&self, from: LogPosition) -> Result<(), LogError> {
@@ -245,27 +273,9 @@ impl SegmentLog {
         let last = Arc::clone(segments.last().expect("a log has a segment"));
         let metrics = LogMetrics::new(registry);
         metrics.segments.set(i64::try_from(segments.len()).unwrap_or(i64::MAX));
-        let shared = Arc::new(Shared {
-            dir: dir.to_owned(),
-            start: AtomicU64::new(segments[0].base),
-            segments: RwLock::new(segments),
-            recent: Mutex::new(Recent::new(end, settings.recent_size_bytes_max)),
-            resume_points: Mutex::default(),
-            end: watch::Sender::new(LogPosition(end)),
-            poisoned: AtomicBool::new(false),
-        });
+        let shared = Arc::new(Shared::new(dir, segments, end, settings.recent_size_bytes_max));
         let entry_size_bytes_max = settings.entry_size_bytes_max;
-        let writer = Writer {
-            shared: Arc::clone(&shared),
-            settings,
-            metrics: metrics.clone(),
-            segment: last,
-            file,
-            offset,
-            end,
-            buffer: Vec::new(),
-            unsynced: Vec::new(),
-        };
+        let writer = Writer::new(Arc::clone(&shared), settings, metrics.clone(), last, (file, offset, end));
         let (queue, queued) = mpsc::channel(QUEUE_APPENDS_MAX);
         let writer = std::thread::Builder::new()
             .name("event-log".into())
@@ -357,7 +367,7 @@ impl Drop for SegmentLog {
 #[async_trait]
 impl EventLog for SegmentLog {
     async fn append(&self, entries: Vec<Entry>) -> Result<LogPosition, LogError> {
-        if self.shared.poisoned.load(Ordering::SeqCst) {
+        if self.shared.is_poisoned() {
             return Err(LogError::Poisoned);
         }
         let limit_bytes = self.entry_size_bytes_max;
@@ -399,7 +409,7 @@ impl EventLog for SegmentLog {
     }
 
     fn end(&self) -> LogPosition {
-        *self.shared.end.borrow()
+        self.shared.end()
     }
 
     fn start(&self) -> LogPosition {

@@ -33,22 +33,34 @@ struct Pending {
 
 /// The writer's state.
 pub(super) struct Writer {
-    pub(super) shared: Arc<Shared>,
-    pub(super) settings: LogSettings,
-    pub(super) metrics: LogMetrics,
-    pub(super) segment: Arc<Segment>,
-    pub(super) file: File,
+    shared: Arc<Shared>,
+    settings: LogSettings,
+    metrics: LogMetrics,
+    segment: Arc<Segment>,
+    file: File,
     /// Where the next write goes.
-    pub(super) offset: u64,
-    /// The position of the next entry to be written.
-    pub(super) end: u64,
+    offset: u64,
+    /// The position of the next entry to be put into the buffer.
+    end: u64,
     /// Frames not yet written.
-    pub(super) buffer: Vec<u8>,
+    buffer: Vec<u8>,
     /// The entries of those frames, with their offsets in the buffer.
-    pub(super) unsynced: Vec<(usize, Entry)>,
+    unsynced: Vec<(usize, Entry)>,
 }
 
 impl Writer {
+    /// A writer that goes on in `segment`: in its file, at the offset, with the position.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        settings: LogSettings,
+        metrics: LogMetrics,
+        segment: Arc<Segment>,
+        (file, offset, end): (File, u64, u64),
+    ) -> Self {
+        let (buffer, unsynced) = (Vec::new(), Vec::new());
+        Self { shared, settings, metrics, segment, file, offset, end, buffer, unsynced }
+    }
+
     /// Writes what comes through `queue` until it closes.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Append>) {
         while let Some(first) = queue.blocking_recv() {
@@ -165,5 +177,78 @@ fn answer_durable(pending: &mut Vec<Pending>, durable: u64) {
 fn answer(to: oneshot::Sender<Result<LogPosition, LogError>>, result: Result<LogPosition, LogError>) {
     if to.send(result).is_err() {
         tracing::debug!("an append was answered after its caller had gone");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::path::Path;
+
+    use bytes::Bytes;
+    use cairn_core::Timestamp;
+    use prometheus::Registry;
+
+    use super::*;
+    use crate::log::EntryKind;
+
+    type Answers = Vec<Result<LogPosition, LogError>>;
+
+    /// Runs a writer on `file` with three appends queued, the second of `second_entries` entries, and a late one.
+    fn written_to(file: File, second_entries: usize) -> (Arc<Shared>, Answers) {
+        let dir = tempfile::tempdir().unwrap();
+        let segment = Arc::new(Segment::new(dir.path(), 0));
+        let shared = Arc::new(Shared::new(dir.path(), vec![Arc::clone(&segment)], 0, 1 << 20));
+        let metrics = LogMetrics::new(&Registry::new());
+        let place = (file, SEGMENT_HEADER_BYTES as u64, 0);
+        let writer = Writer::new(Arc::clone(&shared), LogSettings::default(), metrics, segment, place);
+        let (queue, queued) = mpsc::channel(8);
+        let payload = Bytes::from(vec![b'x'; 1024]);
+        let entry = Entry { kind: EntryKind::Event, recorded_at: Timestamp::EPOCH, payload };
+        let answers: Vec<_> = [1, second_entries, 1]
+            .into_iter()
+            .map(|entries| {
+                let (answer, answered) = oneshot::channel();
+                let append = Append { entries: vec![entry.clone(); entries], answer };
+                assert!(queue.try_send(append).is_ok());
+                answered
+            })
+            .collect();
+        drop(queue);
+        writer.run(queued);
+        (shared, answers.into_iter().map(|answer| answer.blocking_recv().unwrap()).collect())
+    }
+
+    fn check_all_failed(file: File, tried: &str) {
+        let (shared, answers) = written_to(file, 2);
+        assert_eq!(shared.end(), LogPosition(0));
+        assert!(shared.is_poisoned());
+        let [first, rest @ ..] = answers.as_slice() else { panic!("no answers") };
+        assert!(matches!(first, Err(LogError::Io { action, .. }) if *action == tried), "{first:?}");
+        assert!(rest.iter().all(|answer| matches!(answer, Err(LogError::Poisoned))), "{rest:?}");
+    }
+
+    fn device(path: &str) -> File {
+        OpenOptions::new().read(true).write(true).open(Path::new(path)).unwrap()
+    }
+
+    #[test]
+    fn a_failed_write_answers_nobody_with_a_position() {
+        check_all_failed(device("/dev/full"), "write to a segment");
+    }
+
+    #[test]
+    fn a_failed_sync_answers_nobody_with_a_position() {
+        // It takes every write and refuses to sync.
+        check_all_failed(device("/dev/null"), "sync a segment");
+    }
+
+    #[test]
+    fn one_group_has_one_sync_and_a_large_append_is_cut_into_several() {
+        let (shared, answers) = written_to(tempfile::tempfile().unwrap(), 5000);
+        let first: Vec<u64> = answers.into_iter().map(|answer| answer.unwrap().0).collect();
+        assert_eq!(first, [0, 1, 5001]);
+        assert_eq!(shared.end(), LogPosition(5002));
+        assert!(!shared.is_poisoned());
     }
 }
