@@ -1,5 +1,7 @@
 //! The stores against their conformance suites, and the embedded ones against damage.
 
+#![allow(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
+
 mod blobs;
 mod catalog;
 mod crash;
