@@ -1,0 +1,99 @@
+//! What the tests of services stand on: a catalog in a temporary folder, a clock, callers and calls.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cairn_core::{AccountId, EventId, Principal, Timestamp};
+use cairn_services::iam::Iam;
+use cairn_services::{Caller, Service};
+use cairn_store::Catalog;
+use cairn_testkit::{SeededEntropy, TestClock};
+use cairn_wire::{AwsError, Call, RequestFacts};
+use serde_json::Value;
+
+/// A catalog that lives as long as its folder.
+pub(crate) struct World {
+    pub(crate) catalog: Catalog,
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) entropy: Arc<SeededEntropy>,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = cairn_store::catalog::sqlite::open(&folder.path().join("catalog")).unwrap();
+        let clock = Arc::new(TestClock::new(Timestamp::from_seconds(1_795_281_866)));
+        Self { catalog, clock, entropy: Arc::new(SeededEntropy::new(7)), _folder: folder }
+    }
+
+    pub(crate) fn iam(&self) -> Iam {
+        Iam::new(self.catalog.clone(), self.clock.clone(), self.entropy.clone())
+    }
+}
+
+pub(crate) fn root(account: &AccountId) -> Caller {
+    caller(Principal::Root { account: account.clone(), alias: None })
+}
+
+pub(crate) fn caller(principal: Principal) -> Caller {
+    let anonymous_account = || "999988887777".parse().unwrap();
+    Caller {
+        account: principal.account().cloned().unwrap_or_else(anonymous_account),
+        principal,
+        access_key_id: None,
+        region: "us-east-1".parse().unwrap(),
+        now: Timestamp::from_seconds(1_795_281_866),
+        request_id: EventId::from_random([7; 16]),
+        source_ip: IpAddr::from([127, 0, 0, 1]),
+        secure_transport: false,
+        user_agent: None,
+    }
+}
+
+pub(crate) fn call(service: &str, operation: &str, params: Value) -> Call {
+    Call {
+        service: service.into(),
+        operation: operation.into(),
+        params,
+        body: None,
+        request: RequestFacts::default(),
+    }
+}
+
+/// Authorises and does one call.
+pub(crate) async fn send(
+    service: &dyn Service,
+    caller: &Caller,
+    operation: &str,
+    params: Value,
+) -> Result<Value, AwsError> {
+    let call = call(service.model(), operation, params);
+    let target = service.target(caller, &call).await?;
+    cairn_services::authorise(caller, &target)?;
+    Ok(service.handle(caller, call).await?.result)
+}
+
+/// The refusal of a call as `status code: message`.
+pub(crate) async fn refusal(
+    service: &dyn Service,
+    caller: &Caller,
+    operation: &str,
+    params: Value,
+) -> String {
+    let error = send(service, caller, operation, params).await.expect_err("the call is to be refused");
+    format!("{} {}: {}", error.status, error.code, error.message)
+}
+
+/// The folder of real data to test against; none where it is missing.
+pub(crate) fn fixtures(name: &str) -> Option<PathBuf> {
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared");
+    let shared = std::env::var_os("CAIRN_SHARED").map_or_else(|| PathBuf::from(beside), PathBuf::from);
+    let folder = shared.join("fixtures").join(name);
+    if folder.exists() {
+        return Some(folder);
+    }
+    println!("skipped: no fixtures at {}", folder.display());
+    None
+}
