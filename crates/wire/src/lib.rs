@@ -4,7 +4,10 @@
 //! [`AwsError`] back into HTTP, and verifies SigV4 signatures. Must not know: storage, services.
 
 pub mod call;
+mod codec;
+mod constraints;
 pub mod front;
+pub mod model;
 pub mod recorded;
 pub mod sigv4;
 

@@ -5,14 +5,21 @@
 //! [`Front::check`] holds the call against the model's constraints. Every refusal is a [`Rejection`], which knows the
 //! protocol to answer in.
 
+mod decode;
+mod error_document;
 mod exchange;
+mod faults;
+mod find;
+mod head;
 
 use bytes::Bytes;
 use http::request::Parts;
 
 pub use exchange::{Exchange, ReplyBody};
 
-use crate::{AwsError, Body, Call};
+use crate::model::{Models, Protocol};
+use crate::{AwsError, Body, Call, constraints};
+use head::Head;
 
 /// What the front has to know of its server.
 #[derive(Clone, Debug)]
@@ -71,6 +78,12 @@ pub struct Rejection {
     pub exchange: Exchange,
 }
 
+impl Rejection {
+    fn of(error: AwsError, exchange: Exchange) -> Box<Self> {
+        Box::new(Self { error, exchange })
+    }
+}
+
 /// The front.
 #[derive(Debug)]
 pub struct Front {
@@ -81,6 +94,8 @@ pub struct Front {
 #[derive(Debug)]
 pub struct Opening {
     exchange: Exchange,
+    head: Head,
+    labels: Vec<(String, String)>,
     need: BodyNeed,
 }
 
@@ -95,18 +110,35 @@ impl Front {
     ///
     /// # Errors
     /// Where no service or operation fits the request.
-    pub fn open(&self, _parts: &Parts, _signing: Option<Signing<'_>>) -> Result<Opening, Box<Rejection>> {
-        let exchange = Exchange::unknown();
-        let _ = &self.settings;
-        Err(Box::new(Rejection { error: exchange.unsupported(), exchange }))
+    pub fn open(&self, parts: &Parts, signing: Option<Signing<'_>>) -> Result<Opening, Box<Rejection>> {
+        let Some(head) = Head::of(parts) else {
+            let exchange = Exchange::without_service(Protocol::RestXml, parts.method == http::Method::HEAD);
+            let error = AwsError::invalid("InvalidURI", "Couldn't parse the specified URI.");
+            return Err(Rejection::of(error, exchange));
+        };
+        let found = find::found(&self.settings, &head, signing)?;
+        let is_streaming = found.exchange.is_s3()
+            && found
+                .exchange
+                .service_model()
+                .zip(found.exchange.operation_model())
+                .is_some_and(|(service, operation)| service.streaming_input(operation).is_some());
+        let need = if is_streaming {
+            BodyNeed::Streaming
+        } else {
+            BodyNeed::Buffered { limit_bytes: self.settings.buffered_body_bytes_max }
+        };
+        Ok(Opening { exchange: found.exchange, head, labels: found.labels, need })
     }
 
     /// Holds `call` against the constraints of its model.
     ///
     /// # Errors
     /// `ValidationException` or what the call's protocol has in its place.
-    pub fn check(&self, _call: &Call, _checks: Checks) -> Result<(), AwsError> {
-        Ok(())
+    pub fn check(&self, call: &Call, checks: Checks) -> Result<(), AwsError> {
+        let Some(service) = Models::embedded().service(&call.service) else { return Ok(()) };
+        let Some(operation) = service.operation(&call.operation) else { return Ok(()) };
+        constraints::check(service, operation, call, checks)
     }
 }
 
@@ -127,7 +159,7 @@ impl Opening {
     ///
     /// # Errors
     /// Where the body or the parameters are not what the operation's model and protocol say.
-    pub fn decode(self, _parts: &Parts, _payload: Payload) -> Result<(Call, Exchange), Box<Rejection>> {
-        Err(Box::new(Rejection { error: self.exchange.unsupported(), exchange: self.exchange }))
+    pub fn decode(self, parts: &Parts, payload: Payload) -> Result<(Call, Exchange), Box<Rejection>> {
+        decode::call(self, parts, payload)
     }
 }

@@ -1,0 +1,237 @@
+//! A request with its body made into a call.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::request::Parts;
+use serde_json::{Map, Value};
+
+use super::head::Head;
+use super::{Exchange, Opening, Payload, Rejection};
+use crate::codec::form::Field;
+use crate::codec::{Malformed, json, query, rest, uri, xml};
+use crate::model::{Kind, Location, Member, Operation, Protocol, Service, Shape};
+use crate::{AwsError, Body, Call};
+
+/// Content types of awsJson. Some clients leave the version out.
+const JSON_MEDIA_TYPES: &[&str] =
+    &["application/x-amz-json-1.1", "application/x-amz-json-1.0", "application/json"];
+
+/// What stops a request on its way to a call.
+enum Refusal {
+    Malformed(Malformed),
+    Error(AwsError),
+}
+
+impl From<Malformed> for Refusal {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+impl From<AwsError> for Refusal {
+    fn from(error: AwsError) -> Self {
+        Self::Error(error)
+    }
+}
+
+type Params = Map<String, Value>;
+
+pub(super) fn call(
+    opening: Opening,
+    parts: &Parts,
+    payload: Payload,
+) -> Result<(Call, Exchange), Box<Rejection>> {
+    let Opening { mut exchange, head, labels, .. } = opening;
+    let facts = head.facts(parts);
+    match decoded(&mut exchange, &head, &labels, payload) {
+        Ok((params, body)) => {
+            let (service, operation) = (exchange.service(), exchange.operation());
+            let call = Call {
+                service: service.unwrap_or_default().to_owned(),
+                operation: operation.unwrap_or_default().to_owned(),
+                params: Value::Object(params),
+                body,
+                request: facts,
+            };
+            Ok((call, exchange))
+        }
+        Err(refusal) => {
+            let error = match refusal {
+                Refusal::Malformed(malformed) => exchange.malformed(&malformed),
+                Refusal::Error(error) => error,
+            };
+            Err(Rejection::of(error, exchange))
+        }
+    }
+}
+
+fn decoded(
+    exchange: &mut Exchange,
+    head: &Head,
+    labels: &[(String, String)],
+    payload: Payload,
+) -> Result<(Params, Option<Body>), Refusal> {
+    let Some(service) = exchange.service_model() else {
+        return Err(exchange.unknown_operation().into());
+    };
+    if matches!(exchange.protocol, Protocol::Query | Protocol::Ec2) {
+        return from_form(exchange, service, head, &whole(payload)?).map(|params| (params, None));
+    }
+    let Some(operation) = exchange.operation_model() else {
+        return Err(exchange.unknown_operation().into());
+    };
+    let Some(input) = service.input(operation) else { return Ok((Params::new(), None)) };
+    match exchange.protocol {
+        Protocol::Json | Protocol::RpcV2Cbor => {
+            check_media_type(exchange, head, |media_type| JSON_MEDIA_TYPES.contains(&media_type))?;
+            let params = json_members(service, input.members(), &whole(payload)?)?;
+            Ok((params, None))
+        }
+        _ => from_rest(exchange, service, operation, input, head, labels, payload),
+    }
+}
+
+/// Of an operation that has no use for a stream, a stream is empty.
+fn whole(payload: Payload) -> Result<Bytes, Refusal> {
+    match payload {
+        Payload::Whole(bytes) => Ok(bytes),
+        Payload::Stream(_) => {
+            Err(AwsError::internal("a stream was given for a body that is read as a whole").into())
+        }
+    }
+}
+
+fn check_media_type(
+    exchange: &Exchange,
+    head: &Head,
+    is_right: impl FnOnce(&str) -> bool,
+) -> Result<(), AwsError> {
+    match head.media_type() {
+        Some(media_type) if !media_type.is_empty() && !is_right(&media_type) => {
+            Err(exchange.wrong_media_type(&media_type))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn json_members(service: &Service, members: &[Member], body: &[u8]) -> Result<Params, Malformed> {
+    match json::parse(body)? {
+        Value::Object(object) => json::decode_members(service, members, object),
+        Value::Null => Ok(Params::new()),
+        _ => Err(Malformed::body("the body is not a JSON object")),
+    }
+}
+
+/// awsQuery: finds the operation too, which is in the form.
+fn from_form(
+    exchange: &mut Exchange,
+    service: &'static Service,
+    head: &Head,
+    body: &[u8],
+) -> Result<Params, Refusal> {
+    let is_form =
+        head.media_type().is_none_or(|media_type| media_type == "application/x-www-form-urlencoded");
+    let mut fields = head.query.clone();
+    if is_form {
+        let not_utf8 = || Malformed::body("the form is not UTF-8");
+        let text = std::str::from_utf8(body).map_err(|_| not_utf8())?;
+        fields.extend(uri::pairs(text.trim_end()).ok_or_else(not_utf8)?);
+    }
+    let action =
+        fields.iter().rev().find(|(name, _)| name == "Action").map_or("", |(_, value)| value.as_str());
+    let Some(operation) = service.operation(action) else {
+        *exchange = exchange.clone().with_unknown_operation(action);
+        return Err(exchange.unknown_operation().into());
+    };
+    *exchange = exchange.clone().with_operation(operation);
+    let members = service.input(operation).map_or(&[][..], Shape::members);
+    let reader = query::Reader { service, protocol: exchange.protocol };
+    Ok(reader.members(members, &Field::tree(fields)?)?)
+}
+
+fn from_rest(
+    exchange: &Exchange,
+    service: &'static Service,
+    operation: &Operation,
+    input: &Shape,
+    head: &Head,
+    labels: &[(String, String)],
+    payload: Payload,
+) -> Result<(Params, Option<Body>), Refusal> {
+    let bound = rest::Head { labels, query: &head.query, headers: &head.headers };
+    let mut params = rest::decode(service, input.members(), &bound)?;
+    if service.streaming_input(operation).is_some() {
+        let body = match payload {
+            Payload::Whole(bytes) => Body::from_bytes(bytes),
+            Payload::Stream(body) => body,
+        };
+        return Ok((params, Some(body)));
+    }
+    let body = whole(payload)?;
+    if let Some(member) = input.payload() {
+        if let Some(value) = from_payload(exchange, service, member, head, &body)? {
+            params.insert(member.name.to_string(), value);
+        }
+    } else if input.members().iter().any(|member| member.location == Location::Body) {
+        params.extend(from_body(exchange, service, input.members(), head, &body)?);
+    }
+    Ok((params, None))
+}
+
+fn from_payload(
+    exchange: &Exchange,
+    service: &Service,
+    member: &Member,
+    head: &Head,
+    body: &[u8],
+) -> Result<Option<Value>, Refusal> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    let shape = service.shape(member.shape);
+    Ok(match &shape.kind {
+        _ if member.is_event_stream => return Err(exchange.unsupported().into()),
+        Kind::Blob => Some(Value::String(STANDARD.encode(body))),
+        Kind::String => {
+            let text = std::str::from_utf8(body).map_err(|_| Malformed::body("the body is not UTF-8"))?;
+            Some(Value::from(text))
+        }
+        _ if exchange.protocol == Protocol::RestJson => {
+            check_media_type(exchange, head, is_json)?;
+            match json::parse(body)? {
+                Value::Null => None,
+                value => Some(json::decode(service, shape, Some(member), value)?),
+            }
+        }
+        _ if body.trim_ascii().is_empty() => None,
+        _ => {
+            let root = xml::parse(body)?;
+            if let Some(name) = member.location_name.as_deref().filter(|name| *name != root.name()) {
+                return Err(Malformed::body(format!("the root element is not {name}")).into());
+            }
+            Some(xml::decode(service, shape, member, &root)?)
+        }
+    })
+}
+
+fn from_body(
+    exchange: &Exchange,
+    service: &Service,
+    members: &[Member],
+    head: &Head,
+    body: &[u8],
+) -> Result<Params, Refusal> {
+    if body.trim_ascii().is_empty() {
+        return Ok(Params::new());
+    }
+    if exchange.protocol == Protocol::RestJson {
+        check_media_type(exchange, head, is_json)?;
+        return Ok(json_members(service, members, body)?);
+    }
+    Ok(xml::decode_members(service, members, &xml::parse(body)?)?)
+}
+
+fn is_json(media_type: &str) -> bool {
+    media_type.starts_with("application/") && media_type.contains("json")
+}

@@ -1,0 +1,216 @@
+//! Which service, protocol and operation a request's head means.
+//!
+//! The signature's scope says the service, and nothing that a signature need not cover may overrule it: a presigned
+//! URL with an `X-Amz-Target` header added to it stays a request to the service that it was signed for. Only of
+//! requests without signature are target, host and form asked. What is left is S3's.
+
+use super::head::Head;
+use super::{Exchange, FrontSettings, Rejection, Signing};
+use crate::model::{Matched, Request, find};
+use crate::model::{Models, Protocol, Service};
+
+/// A request that has found its service.
+pub(super) struct Found {
+    pub(super) exchange: Exchange,
+    pub(super) labels: Vec<(String, String)>,
+}
+
+/// Signing names that the models do not have: other endpoints of S3.
+const SIGNED_AS: &[(&str, &str)] = &[("s3express", "s3"), ("s3-object-lambda", "s3"), ("s3-outposts", "s3")];
+
+/// The awsQuery services with operations that are called without a signature, such as
+/// `AssumeRoleWithWebIdentity` and `ConfirmSubscription`.
+const UNSIGNED_QUERY_SERVICES: &[&str] = &["sts", "sns"];
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+pub(super) fn found(
+    settings: &FrontSettings,
+    head: &Head,
+    signing: Option<Signing<'_>>,
+) -> Result<Found, Box<Rejection>> {
+    let is_head = head.method == "HEAD";
+    let candidates = match signing {
+        Some(signing) => signed(signing.service),
+        None => unsigned(settings, head),
+    };
+    if candidates.is_empty() {
+        let exchange = Exchange::without_service(guessed_protocol(head), is_head);
+        let name = signing.map_or("", |signing| signing.service);
+        let error = crate::AwsError::with_status(
+            404,
+            "UnknownOperationException",
+            format!("No service is signed as {name:?}."),
+        );
+        return Err(Rejection::of(error, exchange));
+    }
+    let speaks = |protocol: Protocol| candidates.iter().any(|service| service.speaks(protocol));
+    if head.headers.contains_key("x-amz-target") && speaks(Protocol::Json) {
+        return by_target(head, &candidates, signing, is_head);
+    }
+    let is_form = head.media_type().as_deref() == Some(FORM) || head.parameter("Action").is_some();
+    let rest: Vec<&'static Service> =
+        candidates.iter().copied().filter(|service| service.rest_protocol().is_some()).collect();
+    if rest.is_empty() || (is_form && candidates.iter().any(|service| service.query_protocol().is_some())) {
+        return by_action(head, &candidates, is_head);
+    }
+    by_route(settings, head, &rest, is_head)
+}
+
+fn signed(name: &str) -> Vec<&'static Service> {
+    let name = SIGNED_AS.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, name)| name);
+    Models::embedded().by_signing_name(name)
+}
+
+fn unsigned(settings: &FrontSettings, head: &Head) -> Vec<&'static Service> {
+    let models = Models::embedded();
+    let s3 = || models.service("s3").into_iter().collect();
+    if let Some((prefix, _)) =
+        head.header("x-amz-target").as_deref().and_then(|target| target.rsplit_once('.'))
+    {
+        let services = models.by_target_prefix(prefix);
+        if !services.is_empty() {
+            return services;
+        }
+    }
+    if head.virtual_bucket(&settings.s3_hosts).is_some() {
+        return s3();
+    }
+    let services = by_host(head);
+    if !services.is_empty() {
+        return services;
+    }
+    if head.media_type().as_deref() == Some(FORM) || head.parameter("Action").is_some() {
+        return UNSIGNED_QUERY_SERVICES.iter().filter_map(|name| models.service(name)).collect();
+    }
+    s3()
+}
+
+/// The services whose endpoint prefix the host begins with: `sts.eu-west-1.…`, `data.iot.eu-west-1.…`.
+fn by_host(head: &Head) -> Vec<&'static Service> {
+    let ends = head.host.match_indices('.').map(|(at, _)| at).take(3);
+    // The longest prefix first: `api.sagemaker` before `api`.
+    let prefixes: Vec<&str> = ends.map(|end| &head.host[..end]).collect();
+    let found = prefixes.iter().rev().map(|prefix| Models::embedded().by_endpoint_prefix(prefix));
+    found.into_iter().find(|services| !services.is_empty()).unwrap_or_default()
+}
+
+fn guessed_protocol(head: &Head) -> Protocol {
+    match head.media_type().as_deref() {
+        _ if head.headers.contains_key("x-amz-target") => Protocol::Json,
+        Some(FORM) => Protocol::Query,
+        Some("application/json") => Protocol::RestJson,
+        _ => Protocol::RestXml,
+    }
+}
+
+fn by_target(
+    head: &Head,
+    candidates: &[&'static Service],
+    signing: Option<Signing<'_>>,
+    is_head: bool,
+) -> Result<Found, Box<Rejection>> {
+    let target = head.header("x-amz-target").unwrap_or_default();
+    let (prefix, name) = target.rsplit_once('.').unwrap_or(("", &target));
+    let named = Models::embedded().by_target_prefix(prefix);
+    let both: Vec<&'static Service> = named
+        .iter()
+        .copied()
+        .filter(|service| candidates.iter().any(|own| own.name == service.name))
+        .collect();
+    let service = preferred(head, &both, name)
+        .or_else(|| candidates.iter().copied().find(|s| s.speaks(Protocol::Json)));
+    let Some(service) = service else {
+        let exchange = Exchange::without_service(Protocol::Json, is_head).with_unknown_operation(name);
+        return Err(Rejection::of(exchange.unknown_operation(), exchange));
+    };
+    let exchange = Exchange::new(service, Protocol::Json, is_head);
+    if both.is_empty() {
+        let exchange = exchange.with_unknown_operation(name);
+        let error = match named.first() {
+            Some(named) if signing.is_some() => Exchange::wrong_scope(&named.endpoint_prefix),
+            _ => exchange.unknown_operation(),
+        };
+        return Err(Rejection::of(error, exchange));
+    }
+    let Some(operation) = service.operation(name) else {
+        let exchange = exchange.with_unknown_operation(name);
+        return Err(Rejection::of(exchange.unknown_operation(), exchange));
+    };
+    Ok(Found { exchange: exchange.with_operation(operation), labels: Vec::new() })
+}
+
+/// Of services that share their names, the one whose host it is, else the one that has the operation.
+fn preferred(head: &Head, services: &[&'static Service], operation: &str) -> Option<&'static Service> {
+    let has = |service: &&&'static Service| service.operation(operation).is_some();
+    let is_host = |service: &&&'static Service| {
+        head.host.strip_prefix(&*service.endpoint_prefix).is_some_and(|rest| rest.starts_with('.'))
+    };
+    let found = services.iter().filter(has).find(is_host).or_else(|| services.iter().find(has));
+    found.or(services.first()).copied()
+}
+
+/// The operation is in the form, which is the body or the query; of the body it is found out when that is there.
+fn by_action(head: &Head, candidates: &[&'static Service], is_head: bool) -> Result<Found, Box<Rejection>> {
+    let action = head.parameter("Action");
+    let speakers: Vec<&'static Service> =
+        candidates.iter().copied().filter(|service| service.query_protocol().is_some()).collect();
+    let Some(service) = preferred(head, &speakers, action.unwrap_or("")) else {
+        // Only services that speak awsJson alone come here: the target is missing.
+        let service = candidates[0];
+        let exchange = Exchange::new(service, service.protocols[0], is_head);
+        return Err(Rejection::of(exchange.unknown_operation(), exchange));
+    };
+    let protocol = service.query_protocol().unwrap_or(Protocol::Query);
+    Ok(Found { exchange: Exchange::new(service, protocol, is_head), labels: Vec::new() })
+}
+
+fn by_route(
+    settings: &FrontSettings,
+    head: &Head,
+    candidates: &[&'static Service],
+    is_head: bool,
+) -> Result<Found, Box<Rejection>> {
+    let mut ordered: Vec<&'static Service> = candidates
+        .iter()
+        .copied()
+        .filter(|service| &*service.name != "s3control" || is_s3_control(head))
+        .collect();
+    let host = by_host(head);
+    ordered.sort_by_key(|service| {
+        (&*service.name != "s3control", !host.iter().any(|other| other.name == service.name))
+    });
+    for service in &ordered {
+        let segments = segments_of(settings, head, service);
+        let request =
+            Request { method: &head.method, segments: &segments, query: &head.query, headers: &head.headers };
+        if let Some(Matched { operation, labels }) = find(service, &request) {
+            let protocol = service.rest_protocol().unwrap_or(Protocol::RestJson);
+            return Ok(Found {
+                exchange: Exchange::new(service, protocol, is_head)
+                    .with_operation(&service.operations()[operation]),
+                labels: labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            });
+        }
+    }
+    let service = ordered.first().copied().unwrap_or(candidates[0]);
+    let exchange = Exchange::new(service, service.rest_protocol().unwrap_or(Protocol::RestJson), is_head);
+    Err(Rejection::of(exchange.unknown_operation(), exchange))
+}
+
+/// S3 Control is signed as S3 and told by its paths, which no bucket can have.
+fn is_s3_control(head: &Head) -> bool {
+    head.segments.first().is_some_and(|first| first == "v20180820")
+        && head.headers.contains_key("x-amz-account-id")
+}
+
+/// The path's segments; of S3's virtual-host style with the bucket before them.
+fn segments_of(settings: &FrontSettings, head: &Head, service: &Service) -> Vec<String> {
+    let mut segments = head.segments.clone();
+    if &*service.name == "s3"
+        && let Some(bucket) = head.virtual_bucket(&settings.s3_hosts)
+    {
+        segments.insert(0, bucket);
+    }
+    segments
+}
