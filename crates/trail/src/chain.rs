@@ -35,6 +35,8 @@ pub(crate) struct DeliveredFile {
 /// The last digest of a trail and region.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DigestHead {
+    /// The region.
+    pub(crate) region: Region,
     /// The chain that it belongs to: the trail's `chain_started_at` then.
     pub(crate) chain_started_at: Timestamp,
     /// The end of its window.

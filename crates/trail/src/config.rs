@@ -150,13 +150,18 @@ pub struct TrailStatus {
     pub latest_digest_delivery_error: Option<String>,
 }
 
-/// Changes a trail's status.
+/// Changes the status of `trail`, unless it was deleted meanwhile.
 pub(crate) fn update_status(
     tx: &mut dyn Tx,
-    place: &Key,
+    trail: &Trail,
     change: impl FnOnce(&mut TrailStatus),
 ) -> Result<(), CatalogError> {
-    let mut status = STATUSES.get(tx, place.bytes())?.unwrap_or_default();
+    let key = trail_key(&trail.arn);
+    let found = TRAILS.get(tx, key.bytes())?;
+    if found.is_none_or(|found| found.incarnation != trail.incarnation) {
+        return Ok(());
+    }
+    let mut status = STATUSES.get(tx, key.bytes())?.unwrap_or_default();
     change(&mut status);
-    STATUSES.put(tx, place.bytes(), &status)
+    STATUSES.put(tx, key.bytes(), &status)
 }

@@ -67,8 +67,8 @@ pub enum KeyError {
 /// A public key as ListPublicKeys shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey {
-    /// PKCS#1 RSAPublicKey DER in base64.
-    pub value: String,
+    /// The DER of the PKCS#1 RSAPublicKey; ListPublicKeys shows it in base64.
+    pub pkcs1_der: Vec<u8>,
     /// Hexadecimal MD5 of that DER.
     pub fingerprint: String,
     /// When the key's validity begins.
@@ -116,13 +116,13 @@ impl SigningKeys {
         let now = self.clock.now();
         let current = self.key_at(region, now).await?;
         if start.is_none() && end.is_none() {
-            return Ok(vec![current.public()]);
+            return Ok(vec![current.public()?]);
         }
         let (start, end) = (start.unwrap_or(now), end.unwrap_or(now));
         let region = region.clone();
         let keys = self.catalog.read(move |tx| keys_of(tx, &region)).await?;
         let touching = keys.iter().filter(|key| key.valid_from <= end && start <= key.valid_until);
-        Ok(touching.map(SigningKey::public).collect())
+        touching.map(SigningKey::public).collect()
     }
 
     /// The key that signs digests of `region` that end at `at`; made where there is none.
@@ -131,9 +131,7 @@ impl SigningKeys {
     /// Where the catalog fails or no key can be made.
     pub async fn signer(&self, region: &Region, at: Timestamp) -> Result<RsaSigner, KeyError> {
         let key = self.key_at(region, at).await?;
-        let decoded = STANDARD.decode(&key.pkcs8_base64);
-        let der = decoded.map_err(|source| KeyError::Decode { fingerprint: key.fingerprint, source })?;
-        Ok(RsaSigner::from_pkcs8(&der)?)
+        Ok(RsaSigner::from_pkcs8(&key.decode(&key.pkcs8_base64)?)?)
     }
 
     /// Lets a new key of `region` take over for digests that end from now on. The old one stays listed.
@@ -142,7 +140,7 @@ impl SigningKeys {
     /// Where the catalog fails or no key can be made.
     pub async fn rotate_now(&self, region: &Region) -> Result<PublicKey, KeyError> {
         let key = self.generate(self.clock.now().floor(Duration::from_secs(1))).await?;
-        let (public, region) = (key.public(), region.clone());
+        let (public, region) = (key.public()?, region.clone());
         self.catalog.write(move |tx| put(tx, &region, &key)).await?;
         Ok(public)
     }
@@ -188,13 +186,18 @@ impl SigningKeys {
 }
 
 impl SigningKey {
-    fn public(&self) -> PublicKey {
-        PublicKey {
-            value: self.public_key_base64.clone(),
+    fn public(&self) -> Result<PublicKey, KeyError> {
+        Ok(PublicKey {
+            pkcs1_der: self.decode(&self.public_key_base64)?,
             fingerprint: self.fingerprint.clone(),
             valid_from: self.valid_from,
             valid_until: self.valid_until,
-        }
+        })
+    }
+
+    fn decode(&self, text: &str) -> Result<Vec<u8>, KeyError> {
+        let undecodable = |source| KeyError::Decode { fingerprint: self.fingerprint.clone(), source };
+        STANDARD.decode(text).map_err(undecodable)
     }
 }
 

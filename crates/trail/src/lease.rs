@@ -4,7 +4,7 @@
 //! transaction and stands by until the lease runs out unrenewed. So a restart never waits, and two instances do not
 //! take a trail from each other in turns.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -78,19 +78,33 @@ impl Leases {
         Ok(Some(Fence { place, epoch }))
     }
 
+    /// Removes the leases on trails that are not among the `live` states.
+    pub(crate) async fn forget_all_but(
+        &self,
+        catalog: &Catalog,
+        live: &BTreeSet<Vec<u8>>,
+    ) -> Result<(), CatalogError> {
+        let own = Key::new().text(self.stage);
+        let prefix = own.bytes().to_vec();
+        let kept = catalog.read(move |tx| LEASES.scan_prefix(tx, &prefix)).await?;
+        let is_live = |place: &Vec<u8>| live.contains(&place[own.bytes().len()..]);
+        let gone: Vec<Vec<u8>> =
+            kept.into_iter().map(|(place, _)| place).filter(|place| !is_live(place)).collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.epochs
+            .lock()
+            .expect("no panic while the epochs are held")
+            .retain(|place, _| !gone.contains(place));
+        let remove =
+            move |tx: &mut dyn Tx| gone.iter().try_for_each(|place| LEASES.delete(tx, place).map(|_| ()));
+        catalog.write(remove).await
+    }
+
     fn place(&self, state: &Key) -> Vec<u8> {
-        self.place_of(state.bytes())
+        [Key::new().text(self.stage).bytes(), state.bytes()].concat()
     }
-
-    /// Where the lease of a state is kept.
-    pub(crate) fn place_of(&self, state: &[u8]) -> Vec<u8> {
-        [Key::new().text(self.stage).bytes(), state].concat()
-    }
-}
-
-/// Removes the lease at `place`: the trail is gone.
-pub(crate) fn forget(tx: &mut dyn Tx, place: &[u8]) -> Result<(), CatalogError> {
-    LEASES.delete(tx, place).map(|_| ())
 }
 
 impl Fence {

@@ -76,9 +76,9 @@ impl Putting<'_> {
     }
 
     async fn note_failure(&self, failure: PutFailure, now: Timestamp) -> Result<(), CatalogError> {
-        let place = trail_key(&self.view.trail.arn);
+        let trail = self.view.trail.clone();
         let work = self.stage.catalog.write(move |tx| {
-            update_status(tx, &place, |status| {
+            update_status(tx, &trail, |status| {
                 status.latest_delivery_attempt_at = Some(now);
                 status.latest_delivery_error = Some(failure.code.clone());
             })
@@ -116,30 +116,30 @@ impl Putting<'_> {
             RESERVATIONS.delete(tx, state.bytes())?;
             if let Some(hashes) = &hashes {
                 hand_over(tx, &state, &live, &reservation, hashes, now)?;
-                update_status(tx, &place, |status| {
+                update_status(tx, &trail, |status| {
                     status.latest_delivery_at = Some(now);
                     status.latest_delivery_attempt_at = Some(now);
                     status.latest_delivery_error = None;
                 })?;
             }
-            move_cursor(tx, &state, live, &reservation)?;
+            let slot = CURSORS.get(tx, state.bytes())?.map_or(reservation.reserved_at, |cursor| cursor.slot);
+            move_cursor(tx, &state, live, Cursor { position: reservation.to, slot })?;
             Ok(())
         });
         moved_unless_overtaken(committed.await)
     }
 }
 
-/// Moves the cursor to the reservation's end and drops the logging spans that end before it.
-fn move_cursor(
+/// Moves the cursor and drops the logging spans that end before it.
+pub(crate) fn move_cursor(
     tx: &mut dyn Tx,
     state: &Key,
     mut live: Trail,
-    reservation: &Reservation,
+    cursor: Cursor,
 ) -> Result<(), CatalogError> {
-    let slot = CURSORS.get(tx, state.bytes())?.map_or(reservation.reserved_at, |cursor| cursor.slot);
-    CURSORS.put(tx, state.bytes(), &Cursor { position: reservation.to, slot })?;
+    CURSORS.put(tx, state.bytes(), &cursor)?;
     let before = live.logging_spans.len();
-    live.logging_spans.retain(|span| span.to.is_none_or(|to| to > reservation.to));
+    live.logging_spans.retain(|span| span.to.is_none_or(|to| to > cursor.position));
     if live.logging_spans.len() < before {
         TRAILS.put(tx, trail_key(&live.arn).bytes(), &live)?;
     }

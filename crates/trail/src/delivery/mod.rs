@@ -30,7 +30,7 @@ use self::state::{CURSORS, Cursor, RESERVATIONS, Reservation, UNDECODABLE};
 use crate::backoff::Backoff;
 use crate::bucket::Bucket;
 use crate::chain::{DELIVERED, state_key};
-use crate::config::{STATUSES, TRAILS, Trail, trail_key};
+use crate::config::{TRAILS, Trail, trail_key};
 use crate::lease::{Fence, Leases, Refused};
 use crate::{LoggingSpan, StageError};
 
@@ -222,6 +222,7 @@ impl DeliveryStage {
         for gone in states.into_iter().filter(|state| !live.contains(state)) {
             self.forget(gone).await?;
         }
+        self.leases.forget_all_but(&self.catalog, &live).await?;
         let failures = Mutex::new(Vec::new());
         let work = futures::stream::iter(trails).for_each_concurrent(TRAILS_AT_ONCE, |trail| {
             let failures = &failures;
@@ -309,6 +310,9 @@ impl DeliveryStage {
         let undecodable = std::mem::take(&mut plan.undecodable);
         self.metrics.undecodable.inc_by(undecodable.len() as u64);
         let is_empty = plan.is_empty();
+        if is_empty && plan.to == from {
+            return Ok(Step::Done);
+        }
         let cursor =
             Cursor { position: if is_empty { plan.to } else { view.cursor.position }, slot: run.slot };
         let interval = self.settings.delivery_interval;
@@ -321,14 +325,15 @@ impl DeliveryStage {
             if !unmoved || RESERVATIONS.get(tx, state.bytes())?.is_some() {
                 return Err(Refused::Overtaken);
             }
-            if TRAILS.get(tx, trail_key(&trail.arn).bytes())?.as_ref() != Some(&trail) {
+            let live = TRAILS.get(tx, trail_key(&trail.arn).bytes())?;
+            let Some(live) = live.filter(|live| *live == trail) else {
                 // It was changed or deleted meanwhile: the next step sees it as it is now.
                 return Ok(());
-            }
+            };
             for (position, set_aside) in &undecodable {
                 UNDECODABLE.put(tx, Key::new().number(position.0).bytes(), set_aside)?;
             }
-            CURSORS.put(tx, state.bytes(), &cursor)?;
+            commit::move_cursor(tx, &state, live, cursor)?;
             if !is_empty {
                 RESERVATIONS.put(tx, state.bytes(), &reservation)?;
             }
@@ -365,16 +370,13 @@ impl DeliveryStage {
     async fn forget(&self, state: Vec<u8>) -> Result<(), StageError> {
         self.backoff.clear(&state);
         self.memory.lock().expect("no panic while the memory is held").slots.remove(&state);
-        let forget_lease = self.leases.place_of(&state);
         let work = self.catalog.write(move |tx| {
             CURSORS.delete(tx, &state)?;
             RESERVATIONS.delete(tx, &state)?;
             for (key, _) in DELIVERED.scan_prefix(tx, &state)? {
                 DELIVERED.delete(tx, &key)?;
             }
-            // The state's key is the trail's key and the eight bytes of its incarnation.
-            STATUSES.delete(tx, &state[..state.len().saturating_sub(8)])?;
-            crate::lease::forget(tx, &forget_lease)
+            Ok::<_, CatalogError>(())
         });
         Ok(work.await?)
     }
