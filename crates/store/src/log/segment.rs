@@ -244,7 +244,8 @@ fn is_torn(segment: &Segment, file: &File, offset: u64, expected: u64) -> Result
     let mut torn = false;
     let mut at = offset;
     let mut bytes = vec![0; CHUNK_BYTES];
-    while at < size_bytes {
+    while let Some(data) = next_data(file, at).map_err(failed("look for data in a segment"))? {
+        at = data;
         let read = read_up_to(file, &mut bytes, at).map_err(failed("read a segment's end"))?;
         if read == 0 {
             break;
@@ -350,6 +351,17 @@ fn reserve(file: &File, size_bytes: u64) -> io::Result<()> {
             Ok(())
         }
         outcome => outcome.map_err(io::Error::from),
+    }
+}
+
+/// The first offset from `at` on that the file system does not know to be zero; none past the end. So the room that is
+/// set aside need not be read at every start.
+fn next_data(file: &File, at: u64) -> io::Result<Option<u64>> {
+    match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
+        Ok(data) => Ok(Some(data.max(at))),
+        Err(rustix::io::Errno::NXIO) => Ok(None),
+        Err(rustix::io::Errno::INVAL) => Ok(Some(at)),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -251,3 +251,12 @@ fn a_cut_end_is_not_read_again() {
     assert_eq!(after.len(), 1 << 16);
     assert!(after[bytes_of(4)..].iter().all(|byte| *byte == 0));
 }
+
+#[test]
+fn recovery_does_not_read_the_room_that_is_set_aside() {
+    let settings = LogSettings { segment_size_bytes: 1 << 16, ..small_segments() };
+    let (dir, paths) = written(3, &settings);
+    // A terabyte of nothing: reading it would take minutes.
+    fs::OpenOptions::new().write(true).open(&paths[0]).unwrap().set_len(1 << 40).unwrap();
+    assert_eq!(reopened(&dir, &settings).unwrap(), 3);
+}
