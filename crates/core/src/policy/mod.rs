@@ -168,4 +168,8 @@ fn names_itself(pattern: &PrincipalPattern, requester: &Requester) -> bool {
 }
 
 #[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
