@@ -107,6 +107,11 @@ impl SqliteCatalog {
                 2.0,
                 9,
             ),
+            commit_seconds: metrics::seconds(
+                registry,
+                "cairn_catalog_commit_seconds",
+                "How long a commit took.",
+            ),
         };
         let (queue, queued) = mpsc::channel(QUEUE_WORKS_MAX);
         let writer = std::thread::Builder::new()
@@ -239,6 +244,7 @@ struct Writer {
     queue_depth: IntGauge,
     transactions: IntCounter,
     group: Histogram,
+    commit_seconds: Histogram,
 }
 
 /// What became of one transaction of a group, before the commit.
@@ -284,7 +290,9 @@ impl Writer {
             }
         }
         if lost.is_none() {
+            let timer = self.commit_seconds.start_timer();
             lost = self.connection.execute_batch("COMMIT").err();
+            timer.observe_duration();
         }
         if let Some(error) = lost {
             self.abandon(error, answers);

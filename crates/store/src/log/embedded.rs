@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use async_trait::async_trait;
 use prometheus::{Histogram, IntCounter, IntGauge, Registry};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::frame::{Frame, FrameKind, PAYLOAD_BYTES_MAX, SEGMENT_HEADER_BYTES};
 use super::recent::Recent;
@@ -28,6 +28,10 @@ use crate::metrics;
 const LOCK_FILE: &str = "lock";
 /// How many appends may wait for the writer before callers wait to enter.
 const QUEUE_APPENDS_MAX: usize = 4096;
+/// How many bytes of payload may wait for the writer before callers wait to enter.
+const QUEUE_SIZE_BYTES_MAX: usize = 32 << 20;
+/// The smallest segment; a smaller setting is raised to it.
+const SEGMENT_SIZE_BYTES_MIN: u64 = 1024;
 /// How many ends of earlier reads are remembered; more than there are consumers.
 const RESUME_POINTS_MAX: usize = 64;
 
@@ -55,6 +59,7 @@ pub(super) struct LogMetrics {
     pub(super) appended_entries: IntCounter,
     pub(super) appended_bytes: IntCounter,
     pub(super) syncs: IntCounter,
+    pub(super) sync_seconds: Histogram,
     pub(super) group_entries: Histogram,
     pub(super) queue_depth: IntGauge,
     pub(super) segments: IntGauge,
@@ -74,6 +79,11 @@ impl LogMetrics {
                 "Bytes made durable.",
             ),
             syncs: metrics::counter(registry, "cairn_log_syncs_total", "Syncs of log files."),
+            sync_seconds: metrics::seconds(
+                registry,
+                "cairn_log_sync_seconds",
+                "How long a group's sync took.",
+            ),
             group_entries: metrics::sizes(registry, "cairn_log_group_entries", "Entries per sync.", 2.0, 13),
             queue_depth: metrics::gauge(
                 registry,
@@ -243,11 +253,12 @@ impl Shared {
     }
 }
 
-/// The embedded event log. Dropped, it finishes the appends that are queued and lets go of its directory.
+/// The embedded event log. An append whose caller stops waiting may still happen. Dropped, it finishes the appends that are queued and lets go of its directory.
 pub struct SegmentLog {
     shared: Arc<Shared>,
     entry_size_bytes_max: usize,
     queue: Option<mpsc::Sender<Append>>,
+    queue_bytes: Arc<Semaphore>,
     writer: Option<JoinHandle<()>>,
     metrics: LogMetrics,
     /// Locked for as long as it is open.
@@ -262,6 +273,7 @@ impl SegmentLog {
     /// were acknowledged, [`LogError::Version`] where a newer program wrote it.
     pub fn open(dir: &Path, settings: LogSettings, registry: &Registry) -> Result<Self, LogError> {
         let settings = LogSettings {
+            segment_size_bytes: settings.segment_size_bytes.max(SEGMENT_SIZE_BYTES_MIN),
             entry_size_bytes_max: settings.entry_size_bytes_max.min(PAYLOAD_BYTES_MAX),
             ..settings
         };
@@ -281,14 +293,9 @@ impl SegmentLog {
             .name("event-log".into())
             .spawn(move || writer.run(queued))
             .map_err(failed("start its writer"))?;
-        Ok(Self {
-            shared,
-            entry_size_bytes_max,
-            queue: Some(queue),
-            writer: Some(writer),
-            metrics,
-            _lock: lock,
-        })
+        let queue_bytes = Arc::new(Semaphore::new(QUEUE_SIZE_BYTES_MAX));
+        let (queue, writer) = (Some(queue), Some(writer));
+        Ok(Self { shared, entry_size_bytes_max, queue, queue_bytes, writer, metrics, _lock: lock })
     }
 }
 
@@ -378,10 +385,16 @@ impl EventLog for SegmentLog {
         if entries.is_empty() {
             return Ok(self.end());
         }
+        // A larger append than the queue holds waits until it has the queue for itself.
+        let queued_bytes =
+            entries.iter().map(|entry| entry.payload.len()).sum::<usize>().min(QUEUE_SIZE_BYTES_MAX);
+        let queued_bytes = u32::try_from(queued_bytes).expect("QUEUE_SIZE_BYTES_MAX is below 4 GiB");
+        let room = Arc::clone(&self.queue_bytes).acquire_many_owned(queued_bytes).await;
+        let room = room.expect("the semaphore is never closed");
         let (answer, answered) = oneshot::channel();
         let queue = self.queue.as_ref().expect("the queue is open until the log is dropped");
         // The queue closes and the answer is lost only where the writer panicked.
-        queue.send(Append { entries, answer }).await.map_err(|_| LogError::Poisoned)?;
+        queue.send(Append { entries, room: Some(room), answer }).await.map_err(|_| LogError::Poisoned)?;
         answered.await.unwrap_or(Err(LogError::Poisoned))
     }
 

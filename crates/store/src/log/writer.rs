@@ -8,7 +8,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::embedded::{LogMetrics, LogSettings, Shared};
 use super::frame::{self, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};
@@ -21,6 +21,8 @@ const GROUP_BYTES_MAX: usize = 1 << 20;
 /// One call of append on its way to the writer.
 pub(super) struct Append {
     pub(super) entries: Vec<Entry>,
+    /// Its share of the queue's bytes, given back when it is answered.
+    pub(super) room: Option<OwnedSemaphorePermit>,
     pub(super) answer: oneshot::Sender<Result<LogPosition, LogError>>,
 }
 
@@ -28,6 +30,7 @@ pub(super) struct Append {
 struct Pending {
     first: u64,
     end: u64,
+    _room: Option<OwnedSemaphorePermit>,
     answer: oneshot::Sender<Result<LogPosition, LogError>>,
 }
 
@@ -85,7 +88,7 @@ impl Writer {
     fn add(&mut self, append: Append, pending: &mut Vec<Pending>) -> Result<(), LogError> {
         let first = self.end;
         let end = first + append.entries.len() as u64;
-        pending.push(Pending { first, end, answer: append.answer });
+        pending.push(Pending { first, end, _room: append.room, answer: append.answer });
         for entry in append.entries {
             let frame_bytes = FRAME_HEADER_BYTES + entry.payload.len();
             if self.offset + (self.buffer.len() + frame_bytes + FRAME_HEADER_BYTES) as u64
@@ -114,7 +117,9 @@ impl Writer {
             return Ok(());
         }
         self.file.write_all_at(&self.buffer, self.offset).map_err(failed("write to a segment"))?;
+        let timer = self.metrics.sync_seconds.start_timer();
         self.file.sync_data().map_err(failed("sync a segment"))?;
+        timer.observe_duration();
         self.metrics.syncs.inc();
         self.metrics.appended_bytes.inc_by(self.buffer.len() as u64);
         self.metrics.appended_entries.inc_by(self.unsynced.len() as u64);
@@ -209,7 +214,7 @@ mod tests {
             .into_iter()
             .map(|entries| {
                 let (answer, answered) = oneshot::channel();
-                let append = Append { entries: vec![entry.clone(); entries], answer };
+                let append = Append { entries: vec![entry.clone(); entries], room: None, answer };
                 assert!(queue.try_send(append).is_ok());
                 answered
             })

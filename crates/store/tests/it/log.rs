@@ -1,6 +1,7 @@
 //! What every event log does, shown on the embedded one.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -222,4 +223,40 @@ async fn after_a_failed_write_the_log_takes_nothing_more_but_can_be_read() {
     assert_eq!(log.end(), end);
     assert_eq!(read_all(&log, 0).await.unwrap(), expected(0..end.0));
     tokio::time::timeout(Duration::from_millis(20), log.wait_past(end)).await.unwrap_err();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn consumers_follow_from_disk_while_others_append_and_trim() {
+    const ENTRIES: u64 = 3000;
+    let dir = tempfile::tempdir().unwrap();
+    let log = Arc::new(open(&dir, LogSettings { recent_size_bytes_max: 0, ..small_segments() }));
+    let cursors: Arc<[AtomicU64; 4]> = Arc::default();
+    let mut consumers = tokio::task::JoinSet::new();
+    for consumer in 0..cursors.len() {
+        let (log, cursors) = (Arc::clone(&log), Arc::clone(&cursors));
+        consumers.spawn(async move {
+            let mut seen = 0;
+            while seen < ENTRIES {
+                log.wait_past(LogPosition(seen)).await;
+                let page = log.read(LogPosition(seen), 1 + consumer * 30, usize::MAX).await.unwrap();
+                assert!(!page.is_empty());
+                assert_eq!(page, expected(seen..seen + page.len() as u64));
+                seen += page.len() as u64;
+                cursors[consumer].store(seen, Ordering::SeqCst);
+                if seen % 50 == 0 {
+                    let read_by_all = cursors.iter().map(|cursor| cursor.load(Ordering::SeqCst)).min();
+                    log.trim(LogPosition(read_by_all.unwrap())).await.unwrap();
+                }
+            }
+        });
+    }
+    while log.end().0 < ENTRIES {
+        let end = log.end().0;
+        log.append((end..(end + 1 + end % 7).min(ENTRIES)).map(entry).collect()).await.unwrap();
+    }
+    while let Some(joined) = consumers.join_next().await {
+        joined.unwrap();
+    }
+    log.trim(LogPosition(ENTRIES)).await.unwrap();
+    assert!(log.start() > LogPosition(0));
 }

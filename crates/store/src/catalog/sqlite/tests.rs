@@ -18,6 +18,7 @@ fn writer() -> (TempDir, Writer) {
         queue_depth: metrics::gauge(&registry, "depth", "Depth."),
         transactions: metrics::counter(&registry, "transactions", "Transactions."),
         group: metrics::sizes(&registry, "group", "Group.", 2.0, 4),
+        commit_seconds: metrics::seconds(&registry, "commit", "Commit."),
     };
     (dir, writer)
 }
