@@ -1,4 +1,13 @@
-//! What tests hand in for the clock and for randomness. Dev-dependencies only.
+//! What tests hand in for the clock, for randomness, for the catalog and for the event log. Dev-dependencies only.
+//!
+//! Unit tests inside cairn-core and cairn-store see other types than this crate does; it is for integration tests and
+//! for the crates above them.
+
+mod catalog;
+mod log;
+
+pub use catalog::memory_catalog;
+pub use log::memory_log;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -1,4 +1,23 @@
-//! The event history: management events of the last 90 days, searchable by attribute, newest first.
+//! The event history: management and Insights events of the last 90 days, searchable by attribute, newest first.
+//!
+//! On the road: a stage reads the event log forward and ingests; `LookupEvents` reads back. [`SegmentHistory`] is the
+//! embedded implementation: a tail in memory and Parquet files that other programs can read too.
+
+mod lookup;
+mod merge;
+mod order;
+mod registry;
+mod rows;
+mod schema;
+mod segment;
+mod segment_file;
+mod segment_writer;
+mod segments;
+pub mod settings;
+mod tail;
+
+pub use segments::{HistorySize, SegmentHistory};
+pub use settings::SegmentSettings;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,10 +39,39 @@ pub struct HistoryEvent {
     pub time: Timestamp,
     /// Whether it is an Insights event, which is searched apart.
     pub insight: bool,
-    /// Pairs of attribute and value, several of one attribute for resources.
+    /// Pairs of attribute and value. Resources are several, each its type and right after it its name.
     pub attributes: Vec<(Attribute, String)>,
     /// The event's JSON.
     pub json: Bytes,
+}
+
+impl HistoryEvent {
+    /// The first value of `attribute`.
+    #[must_use]
+    pub fn attribute(&self, attribute: Attribute) -> Option<&str> {
+        self.attributes.iter().find(|(found, _)| *found == attribute).map(|(_, value)| value.as_str())
+    }
+
+    /// The resources as pairs of type and name. In the list of attributes a type stands right before the name that it
+    /// belongs to; a type or a name alone is a resource too. Empty values are no values.
+    #[must_use]
+    pub fn resources(&self) -> Vec<(Option<&str>, Option<&str>)> {
+        let mut resources = Vec::new();
+        let mut kind = None;
+        for (attribute, value) in self.attributes.iter().filter(|(_, value)| !value.is_empty()) {
+            match attribute {
+                Attribute::ResourceType => {
+                    if let Some(alone) = kind.replace(value.as_str()) {
+                        resources.push((Some(alone), None));
+                    }
+                }
+                Attribute::ResourceName => resources.push((kind.take(), Some(value.as_str()))),
+                _ => {}
+            }
+        }
+        resources.extend(kind.map(|alone| (Some(alone), None)));
+        resources
+    }
 }
 
 /// What events can be found by.

@@ -1,0 +1,162 @@
+//! The shape of a history segment: an ordinary Parquet file that LookupEvents, DuckDB, Spark or Trino can read.
+//!
+//! Rows are sorted by account, region, insight, time and position, so that the events of one account and region lie
+//! side by side in the order of time. The columns that events are looked up by have bloom filters. Where each
+//! account and region begins is kept in the footer under [`PARTITIONS_KEY`].
+
+use std::sync::{Arc, LazyLock};
+
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::SortingColumn;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
+use parquet::schema::parser::parse_message_type;
+use parquet::schema::types::{ColumnPath, Type};
+
+use super::Attribute;
+use super::settings::SegmentSettings;
+
+/// The footer key of the version of this layout.
+pub(super) const VERSION_KEY: &str = "cairn.history.version";
+/// The version of this layout. A reader refuses files of a newer one.
+pub(super) const VERSION: u32 = 1;
+/// The footer key of the list of partitions, as JSON.
+pub(super) const PARTITIONS_KEY: &str = "cairn.history.partitions";
+
+/// How hard the files are compressed: beyond 3, zstd costs more time than it saves space on records.
+const ZSTD_LEVEL: i32 = 3;
+/// The size of a page of JSON before compression, in bytes: what is unpacked to read one event.
+const JSON_PAGE_SIZE_BYTES_MAX: usize = 128 * 1024;
+/// How often a bloom filter may say "perhaps" wrongly.
+const BLOOM_FALSE_POSITIVE_RATE: f64 = 0.01;
+/// Distinct resource names that a bloom filter allows for, per row.
+const RESOURCE_NAMES_PER_ROW: u64 = 4;
+
+/// The columns, in the order of [`SCHEMA`].
+pub(super) mod column {
+    pub(in super::super) const POSITION: usize = 0;
+    pub(in super::super) const ACCOUNT: usize = 1;
+    pub(in super::super) const REGION: usize = 2;
+    pub(in super::super) const TIME_MS: usize = 3;
+    pub(in super::super) const INSIGHT: usize = 4;
+    pub(in super::super) const EVENT_ID: usize = 5;
+    pub(in super::super) const EVENT_NAME: usize = 6;
+    pub(in super::super) const READ_ONLY: usize = 7;
+    pub(in super::super) const USERNAME: usize = 8;
+    pub(in super::super) const EVENT_SOURCE: usize = 9;
+    pub(in super::super) const ACCESS_KEY_ID: usize = 10;
+    pub(in super::super) const RESOURCE_TYPES: usize = 11;
+    pub(in super::super) const RESOURCE_NAMES: usize = 12;
+    pub(in super::super) const JSON: usize = 13;
+}
+
+/// The attributes that an event has at most once, in the order in which they are kept.
+pub(super) const SCALARS: [Attribute; 6] = [
+    Attribute::EventId,
+    Attribute::EventName,
+    Attribute::ReadOnly,
+    Attribute::Username,
+    Attribute::EventSource,
+    Attribute::AccessKeyId,
+];
+
+/// The column that holds `attribute`.
+pub(super) fn column_of(attribute: Attribute) -> usize {
+    match attribute {
+        Attribute::EventId => column::EVENT_ID,
+        Attribute::EventName => column::EVENT_NAME,
+        Attribute::ReadOnly => column::READ_ONLY,
+        Attribute::Username => column::USERNAME,
+        Attribute::EventSource => column::EVENT_SOURCE,
+        Attribute::AccessKeyId => column::ACCESS_KEY_ID,
+        Attribute::ResourceType => column::RESOURCE_TYPES,
+        Attribute::ResourceName => column::RESOURCE_NAMES,
+    }
+}
+
+/// The schema. The two resource lists run in step: the first type belongs to the first name; where one of a pair is
+/// not known it is the empty text.
+pub(super) static SCHEMA: LazyLock<Arc<Type>> = LazyLock::new(|| {
+    let text = "message cairn_history {
+        required int64 position;
+        required binary account (STRING);
+        required binary region (STRING);
+        required int64 time_ms (TIMESTAMP(MILLIS,true));
+        required boolean insight;
+        optional binary event_id (STRING);
+        optional binary event_name (STRING);
+        optional binary read_only (STRING);
+        optional binary username (STRING);
+        optional binary event_source (STRING);
+        optional binary access_key_id (STRING);
+        required group resource_types (LIST) { repeated group list { required binary element (STRING); } }
+        required group resource_names (LIST) { repeated group list { required binary element (STRING); } }
+        required binary json (STRING);
+    }";
+    Arc::new(parse_message_type(text).expect("the schema's text is fixed"))
+});
+
+/// How files of the schema are written.
+pub(super) fn writer_properties(settings: &SegmentSettings) -> WriterPropertiesPtr {
+    let level = ZstdLevel::try_new(ZSTD_LEVEL).expect("the level is one of zstd's");
+    let rows = settings.row_group_rows_max as u64;
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_bloom_filter_for_dictionary_encoded_chunks(true)
+        .set_created_by("cairn".to_owned())
+        .set_sorting_columns(Some(sorting()));
+    for name in ["position", "account", "region", "time_ms", "event_name", "event_source"] {
+        properties = properties.set_column_statistics_enabled(path(name), EnabledStatistics::Chunk);
+    }
+    for name in ["position", "time_ms", "event_id", "json"] {
+        properties = properties.set_column_dictionary_enabled(path(name), false);
+    }
+    let filters = [
+        ("event_id", rows),
+        ("event_name", rows),
+        ("username", rows),
+        ("event_source", rows),
+        ("access_key_id", rows),
+        ("resource_types.list.element", rows),
+        ("resource_names.list.element", rows * RESOURCE_NAMES_PER_ROW),
+    ];
+    for (name, distinct_max) in filters {
+        properties = properties
+            .set_column_bloom_filter_fpp(path(name), BLOOM_FALSE_POSITIVE_RATE)
+            .set_column_bloom_filter_max_ndv(path(name), distinct_max);
+    }
+    Arc::new(properties.set_column_data_page_size_limit(path("json"), JSON_PAGE_SIZE_BYTES_MAX).build())
+}
+
+fn path(name: &str) -> ColumnPath {
+    ColumnPath::new(name.split('.').map(str::to_owned).collect())
+}
+
+fn sorting() -> Vec<SortingColumn> {
+    [column::ACCOUNT, column::REGION, column::INSIGHT, column::TIME_MS, column::POSITION]
+        .into_iter()
+        .map(|at| SortingColumn { column_idx: at as i32, descending: false, nulls_first: false })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parquet::schema::types::SchemaDescriptor;
+
+    #[test]
+    fn every_attribute_has_the_column_of_its_name() {
+        let schema = SchemaDescriptor::new(Arc::clone(&SCHEMA));
+        let name = |attribute| schema.column(column_of(attribute)).path().string();
+        assert_eq!(name(Attribute::EventId), "event_id");
+        assert_eq!(name(Attribute::EventName), "event_name");
+        assert_eq!(name(Attribute::ReadOnly), "read_only");
+        assert_eq!(name(Attribute::Username), "username");
+        assert_eq!(name(Attribute::EventSource), "event_source");
+        assert_eq!(name(Attribute::AccessKeyId), "access_key_id");
+        assert_eq!(name(Attribute::ResourceType), "resource_types.list.element");
+        assert_eq!(name(Attribute::ResourceName), "resource_names.list.element");
+        assert_eq!(schema.column(column::JSON).path().string(), "json");
+        assert_eq!(schema.num_columns(), 14);
+    }
+}
