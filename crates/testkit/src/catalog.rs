@@ -14,7 +14,9 @@ pub fn memory_catalog() -> Catalog {
     Catalog::new(MemoryBackend::default())
 }
 
-type Rows = BTreeMap<(&'static str, Vec<u8>), Vec<u8>>;
+/// Table and key.
+type Place = (&'static str, Vec<u8>);
+type Rows = BTreeMap<Place, Vec<u8>>;
 
 #[derive(Default)]
 struct MemoryBackend(Mutex<Rows>);
@@ -44,7 +46,7 @@ impl MemoryBackend {
 /// A transaction: it changes the rows in place and remembers what was there.
 struct MemoryTx<'a> {
     rows: &'a mut Rows,
-    undo: Vec<((&'static str, Vec<u8>), Option<Vec<u8>>)>,
+    undo: Vec<(Place, Option<Vec<u8>>)>,
     writable: bool,
 }
 

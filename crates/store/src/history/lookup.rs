@@ -54,7 +54,8 @@ impl SegmentSearch {
         fresh: &[Arc<HistoryEvent>],
     ) -> Result<Vec<HistoryEvent>, ReadError> {
         let mut found: Vec<(usize, Hit)> = Vec::new();
-        let mut floor = (fresh.len() >= self.limit).then(|| fresh.last().map(|event| Place::of(event))).flatten();
+        let mut floor =
+            (fresh.len() >= self.limit).then(|| fresh.last().map(|event| Place::of(event))).flatten();
         for (at, newest) in self.candidates(segments) {
             if floor.is_some_and(|floor| newest < floor.time) {
                 break;

@@ -71,17 +71,19 @@ pub(super) fn merge(
     Ok(rows)
 }
 
-fn copy_in_order(inputs: &mut [Input], writer: &mut SegmentWriter, kept_from: Timestamp) -> Result<(), MergeError> {
+fn copy_in_order(
+    inputs: &mut [Input],
+    writer: &mut SegmentWriter,
+    kept_from: Timestamp,
+) -> Result<(), MergeError> {
     loop {
         let first = inputs
             .iter_mut()
             .filter(|input| !input.ahead.is_empty())
             .min_by(|left, right| order(&left.ahead[0], &right.ahead[0]));
         let Some(first) = first else { return Ok(()) };
-        if let Some(event) = first.take()? {
-            if event.time >= kept_from {
-                writer.push(Arc::new(event))?;
-            }
+        if let Some(event) = first.take()?.filter(|event| event.time >= kept_from) {
+            writer.push(Arc::new(event))?;
         }
     }
 }

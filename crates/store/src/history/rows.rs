@@ -69,7 +69,11 @@ impl ByteColumn {
     }
 
     /// Reads `rows` rows and shows each value with the number of its row among them.
-    pub(super) fn read(&mut self, rows: usize, mut show: impl FnMut(usize, ByteArray)) -> Result<(), ParquetError> {
+    pub(super) fn read(
+        &mut self,
+        rows: usize,
+        mut show: impl FnMut(usize, ByteArray),
+    ) -> Result<(), ParquetError> {
         self.values.clear();
         self.defined.clear();
         self.repeated.clear();
@@ -117,10 +121,8 @@ impl RowReader {
         group: usize,
     ) -> Result<Self, ParquetError> {
         let bytes = |column| ByteColumn::new(file, footer, group, column);
-        let scalars: Result<_, ParquetError> = SCALARS
-            .into_iter()
-            .map(|attribute| Ok((attribute, bytes(column_of(attribute))?)))
-            .collect();
+        let scalars: Result<_, ParquetError> =
+            SCALARS.into_iter().map(|attribute| Ok((attribute, bytes(column_of(attribute))?))).collect();
         let rows = usize::try_from(footer.row_group(group).num_rows());
         Ok(Self {
             rows_left: rows.map_err(|_| corrupt("a row group has a negative size"))?,
@@ -177,17 +179,19 @@ impl RowReader {
         let mut json = vec![Bytes::new(); rows];
         self.json.read(rows, |row, value| json[row] = Bytes::copy_from_slice(value.data()))?;
         let places = accounts.into_iter().zip(regions);
-        let events = places.zip(attributes).zip(json).enumerate().map(|(row, (((account, region), attributes), json))| {
-            Ok(HistoryEvent {
-                position: LogPosition(positions[row].cast_unsigned()),
-                account: account.1.parse().map_err(|_| corrupt("an account is malformed"))?,
-                region: region.1.parse().map_err(|_| corrupt("a region is malformed"))?,
-                time: Timestamp::from_millis(times[row]),
-                insight: insights[row],
-                attributes,
-                json,
-            })
-        });
+        let events = places.zip(attributes).zip(json).enumerate().map(
+            |(row, (((account, region), attributes), json))| {
+                Ok(HistoryEvent {
+                    position: LogPosition(positions[row].cast_unsigned()),
+                    account: account.1.parse().map_err(|_| corrupt("an account is malformed"))?,
+                    region: region.1.parse().map_err(|_| corrupt("a region is malformed"))?,
+                    time: Timestamp::from_millis(times[row]),
+                    insight: insights[row],
+                    attributes,
+                    json,
+                })
+            },
+        );
         self.rows_left -= rows;
         events.collect()
     }

@@ -71,8 +71,8 @@ pub(super) struct Segment {
 impl Segment {
     /// Opens the segment `id` at `path`, which has `size_bytes` where that is known.
     pub(super) fn open(id: u64, path: &Path, size_bytes: Option<u64>) -> Result<Self, ReadError> {
-        let file = SegmentFile::open(path)
-            .map_err(|source| ReadError::Open { path: path.to_owned(), source })?;
+        let file =
+            SegmentFile::open(path).map_err(|source| ReadError::Open { path: path.to_owned(), source })?;
         if let Some(expected_bytes) = size_bytes.filter(|size| *size != file.size_bytes()) {
             let found_bytes = file.size_bytes();
             return Err(ReadError::Size { path: path.to_owned(), found_bytes, expected_bytes });
@@ -159,7 +159,11 @@ impl Segment {
     }
 
     /// The events at `rows`, which are given in ascending order.
-    pub(super) fn fetch(&self, footer: &ParquetMetaData, rows: &[u64]) -> Result<Vec<HistoryEvent>, ReadError> {
+    pub(super) fn fetch(
+        &self,
+        footer: &ParquetMetaData,
+        rows: &[u64],
+    ) -> Result<Vec<HistoryEvent>, ReadError> {
         let mut events = Vec::with_capacity(rows.len());
         let mut rest = rows;
         let mut group_start = 0;

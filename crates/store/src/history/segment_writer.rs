@@ -219,7 +219,10 @@ fn write<T: DataType>(
     let mut column: SerializedColumnWriter<'_> = group
         .next_column()?
         .ok_or_else(|| ParquetError::General("the schema has fewer columns than are written".to_owned()))?;
-    debug_assert!(!matches!(column.untyped(), ColumnWriter::Int96ColumnWriter(_)), "no column is of this type");
+    debug_assert!(
+        !matches!(column.untyped(), ColumnWriter::Int96ColumnWriter(_)),
+        "no column is of this type"
+    );
     column.typed::<T>().write_batch(values, defined, repeated)?;
     column.close()
 }

@@ -356,7 +356,8 @@ impl History for SegmentHistory {
             Ok::<_, super::segment::ReadError>((fresh, stored))
         })
         .await?;
-        let mut events: Vec<HistoryEvent> = fresh.iter().map(|event| (**event).clone()).chain(stored).collect();
+        let mut events: Vec<HistoryEvent> =
+            fresh.iter().map(|event| (**event).clone()).chain(stored).collect();
         events.sort_unstable_by_key(|event| std::cmp::Reverse(Place::of(event)));
         let more = events.len() > query.limit;
         events.truncate(query.limit);
@@ -417,7 +418,9 @@ fn open_segments(directory: &Path, entries: &[(u64, SegmentEntry)]) -> Vec<Arc<S
     entries.iter().filter_map(open).collect()
 }
 
-fn failed<E: Into<Box<dyn std::error::Error + Send + Sync>>>(action: &'static str) -> impl Fn(E) -> HistoryError {
+fn failed<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+    action: &'static str,
+) -> impl Fn(E) -> HistoryError {
     move |source| HistoryError { action, source: source.into() }
 }
 

@@ -6,5 +6,6 @@ mod blobs;
 mod catalog;
 mod crash;
 mod golden;
+mod history;
 mod log;
 mod log_damage;
