@@ -111,7 +111,12 @@ impl HistoryStage {
         if position < start {
             let lost = start.0 - position.0;
             self.metrics.lost.inc_by(lost);
-            tracing::error!(from = position.0, to = start.0, lost, "the event log no longer has what the history lacks");
+            tracing::error!(
+                from = position.0,
+                to = start.0,
+                lost,
+                "the event log no longer has what the history lacks"
+            );
         }
         position.max(start)
     }
@@ -128,7 +133,11 @@ fn history_events(entries: &[(LogPosition, Entry)]) -> (Vec<HistoryEvent>, u64) 
                 Err(error) => {
                     undecodable += 1;
                     let reason: &dyn std::error::Error = &error;
-                    tracing::error!(position = position.0, reason, "an event cannot be read and is left out of the history");
+                    tracing::error!(
+                        position = position.0,
+                        reason,
+                        "an event cannot be read and is left out of the history"
+                    );
                 }
             },
         }
@@ -211,11 +220,16 @@ struct Metrics {
 
 impl Metrics {
     fn new() -> Self {
-        let counter = |name, about| IntCounter::new(name, about).expect("the names are constants in good form");
-        let position = IntGauge::new("cairn_history_position", "The log position up to which the history was filled");
+        let counter =
+            |name, about| IntCounter::new(name, about).expect("the names are constants in good form");
+        let position =
+            IntGauge::new("cairn_history_position", "The log position up to which the history was filled");
         Self {
             events: counter("cairn_history_events_total", "Events given to the event history"),
-            undecodable: counter("cairn_history_undecodable_total", "Log entries left out of the history as unreadable"),
+            undecodable: counter(
+                "cairn_history_undecodable_total",
+                "Log entries left out of the history as unreadable",
+            ),
             lost: counter("cairn_history_lost_total", "Log entries trimmed before the history had them"),
             position: position.expect("the name is a constant in good form"),
         }

@@ -129,11 +129,7 @@ mod tests {
         check(
             "s3.amazonaws.com",
             r#""resources":[{"type":"AWS::S3::Object","ARNPrefix":"arn:aws:s3:::b/"},{"accountId":"1","type":"AWS::S3::Bucket","ARN":"arn:aws:s3:::b"}],"requestParameters":{"bucketName":"b","key":"a/k"}"#,
-            &[
-                "AWS::S3::Bucket arn:aws:s3:::b",
-                "AWS::S3::Bucket b",
-                "AWS::S3::Object arn:aws:s3:::b/a/k",
-            ],
+            &["AWS::S3::Bucket arn:aws:s3:::b", "AWS::S3::Bucket b", "AWS::S3::Object arn:aws:s3:::b/a/k"],
         );
         check(
             "ssm.amazonaws.com",
@@ -186,7 +182,11 @@ mod tests {
             &["AWS::EC2::Instance i-1", "AWS::EC2::Instance i-2", "AWS::EC2::VPC vpc-2"],
         );
         check("unheard.amazonaws.com", r#""requestParameters":{"bucketName":"b"}"#, &[]);
-        check("s3.amazonaws.com", r#""requestParameters":null,"responseElements":null,"resources":null"#, &[]);
+        check(
+            "s3.amazonaws.com",
+            r#""requestParameters":null,"responseElements":null,"resources":null"#,
+            &[],
+        );
     }
 
     #[test]
@@ -206,9 +206,11 @@ mod tests {
     fn there_is_an_end_to_the_resources_of_one_event() {
         let ids: Vec<String> = (0..500).map(|at| format!(r#"{{"instanceId":"i-{at}"}}"#)).collect();
         let members = format!(r#""requestParameters":{{"instancesSet":{{"items":[{}]}}}}"#, ids.join(","));
-        let expected: Vec<String> = (0..RESOURCES_MAX).map(|at| format!("AWS::EC2::Instance i-{at}")).collect();
+        let expected: Vec<String> =
+            (0..RESOURCES_MAX).map(|at| format!("AWS::EC2::Instance i-{at}")).collect();
         check("ec2.amazonaws.com", &members, &expected.iter().map(String::as_str).collect::<Vec<_>>());
-        let long = format!(r#""requestParameters":{{"bucketName":"{}"}}"#, "b".repeat(RESOURCE_NAME_BYTES_MAX + 1));
+        let long =
+            format!(r#""requestParameters":{{"bucketName":"{}"}}"#, "b".repeat(RESOURCE_NAME_BYTES_MAX + 1));
         check("s3.amazonaws.com", &long, &[]);
     }
 }

@@ -44,8 +44,7 @@ impl Setup {
     }
 
     async fn append(&self, payloads: impl IntoIterator<Item = Bytes>) {
-        let entry =
-            |payload| Entry { kind: EntryKind::Event, recorded_at: self.clock.now(), payload };
+        let entry = |payload| Entry { kind: EntryKind::Event, recorded_at: self.clock.now(), payload };
         self.log.append(payloads.into_iter().map(entry).collect()).await.unwrap();
     }
 }
@@ -128,16 +127,14 @@ async fn what_cannot_be_read_is_counted_and_does_not_stop_the_stage() {
     let registry = prometheus::Registry::new();
     stage.register(&registry).unwrap();
     let no_account = r#"{"eventTime":"2024-09-30T12:00:00Z","eventID":"x","awsRegion":"us-east-1"}"#;
-    setup
-        .append([record("a", ""), Bytes::from("not JSON"), Bytes::from(no_account), record("b", "")])
-        .await;
+    setup.append([record("a", ""), Bytes::from("not JSON"), Bytes::from(no_account), record("b", "")]).await;
     let progress = stage.run_once().await.unwrap();
     assert_eq!((progress.events, progress.undecodable, progress.up_to), (2, 2, LogPosition(4)));
     assert_eq!(found(&history, lookup(None)).await, ["b", "a"]);
     let counted = |name: &str| {
         let families = registry.gather();
         let family = families.iter().find(|family| family.name() == name).unwrap();
-        family.get_metric()[0].get_counter().value()
+        family.get_metric()[0].get_counter().get_value()
     };
     assert_eq!(counted("cairn_history_undecodable_total"), 2.0);
     assert_eq!(counted("cairn_history_events_total"), 2.0);
@@ -207,9 +204,20 @@ fn records(path: &Path) -> Vec<Bytes> {
     } else if text.trim_start().starts_with('[') {
         serde_json::from_str(text).unwrap()
     } else {
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        return text.lines().map(with_event_time).collect();
     };
     records.into_iter().map(|record| Bytes::copy_from_slice(record.get().as_bytes())).collect()
+}
+
+/// A record that went through Logstash, which calls the time of an event `@timestamp`, with that under its own name.
+fn with_event_time(line: &str) -> Bytes {
+    #[derive(Deserialize)]
+    struct Line<'a> {
+        #[serde(rename = "@timestamp")]
+        timestamp: &'a str,
+    }
+    let Line { timestamp } = serde_json::from_str(line).unwrap();
+    Bytes::from(format!(r#"{{"eventTime":"{timestamp}",{}"#, line.strip_prefix('{').unwrap()))
 }
 
 /// What must be found for one partition and attribute, as a plain list would say.

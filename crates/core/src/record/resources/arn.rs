@@ -101,7 +101,15 @@ mod tests {
 
     #[test]
     fn what_is_no_arn_tells_nothing() {
-        for text in ["", "arn", "arn:aws:s3", "bob", "arn:aws:s3:::", "not:an:arn:at:all:x", "arn:aws:ssm:::parameter"] {
+        for text in [
+            "",
+            "arn",
+            "arn:aws:s3",
+            "bob",
+            "arn:aws:s3:::",
+            "not:an:arn:at:all:x",
+            "arn:aws:ssm:::parameter",
+        ] {
             assert_eq!(kind(text).and_then(|kind| plain_name(text, Some(kind))), None, "{text}");
             assert!(plain_name(text, Some("AWS::SSM::Parameter")).is_none_or(str::is_empty), "{text}");
         }

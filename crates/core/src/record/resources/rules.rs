@@ -190,10 +190,7 @@ const RDS: &[Rule] = &[
     may_be("resourceName", "AWS::RDS::DBInstance"),
 ];
 
-const S3: &[Rule] = &[
-    is("bucketName", "AWS::S3::Bucket"),
-    is("bucket", "AWS::S3::Bucket"),
-];
+const S3: &[Rule] = &[is("bucketName", "AWS::S3::Bucket"), is("bucket", "AWS::S3::Bucket")];
 
 const SECRETS: &[Rule] = &[
     is("secretId", "AWS::SecretsManager::Secret"),
@@ -245,6 +242,10 @@ mod tests {
     fn a_rule_stands_for_the_end_of_a_path() {
         let rule = is("role.arn", "AWS::IAM::Role");
         assert!(rule.matches(&["role", "arn"]) && rule.matches(&["x", "role", "arn"]));
-        assert!(!rule.matches(&["arn"]) && !rule.matches(&["user", "arn"]) && !rule.matches(&["role", "arn", "x"]));
+        assert!(
+            !rule.matches(&["arn"])
+                && !rule.matches(&["user", "arn"])
+                && !rule.matches(&["role", "arn", "x"])
+        );
     }
 }

@@ -53,7 +53,10 @@ fn event(position: u64, time: Timestamp) -> HistoryEvent {
         insight: false,
         attributes: vec![
             (Attribute::EventId, format!("event-{position}")),
-            (Attribute::EventName, if position % 3 == 0 { "CreateUser" } else { "GetUser" }.to_owned()),
+            (
+                Attribute::EventName,
+                if position.is_multiple_of(3) { "CreateUser" } else { "GetUser" }.to_owned(),
+            ),
             (Attribute::ResourceType, "AWS::IAM::User".to_owned()),
             (Attribute::ResourceName, format!("user-{}", position % 5)),
         ],

@@ -83,7 +83,7 @@ impl Run {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     #[test]
     fn lookups_answer_as_a_plain_list_would_through_writes_merges_and_restarts(steps in steps()) {
