@@ -1,4 +1,4 @@
-//! The embedded services on a real catalog, without HTTP.
+//! The embedded services on a real catalog, without a server.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,5 +9,6 @@
 mod cloudtrail;
 mod iam;
 mod iam_keys;
+mod iam_wire;
 mod sts;
 mod world;
