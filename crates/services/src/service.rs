@@ -108,6 +108,11 @@ pub trait Service: Send + Sync + 'static {
     /// What `call` is about. It must not change anything; a call on something that does not exist still has a target.
     async fn target(&self, caller: &Caller, call: &Call) -> Result<Target, AwsError>;
 
+    /// What else `call` needs to be allowed, each like its target: the source of a copy, every key of a batch.
+    async fn further_targets(&self, _caller: &Caller, _call: &Call) -> Result<Vec<Target>, AwsError> {
+        Ok(Vec::new())
+    }
+
     /// Does what an authorised call asks for.
     async fn handle(&self, caller: &Caller, call: Call) -> Result<Reply, AwsError>;
 

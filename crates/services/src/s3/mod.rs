@@ -1,1 +1,191 @@
-//! To be written.
+//! The embedded S3: buckets and objects over the catalog and the blob store.
+//!
+//! On the road: calls come decoded from the front door, deliveries come from the trail's stages through
+//! [`cairn_trail::Bucket`]. Names and metadata are in the catalog, bytes in blobs.
+//!
+//! Invariants: nothing of a body is visible before its verified end; a blob is durable before the transaction that
+//! names it, and goes only after the one that drops it; what is not built is refused, never ignored. Bucket names are
+//! global over accounts, and a bucket can be reached through every region.
+
+mod attributes;
+mod bucket;
+mod builtin;
+mod checksum;
+mod complete;
+mod condition;
+mod content;
+mod copy;
+mod delete;
+mod delivery;
+mod error;
+mod garbage;
+mod get;
+mod list;
+mod list_versions;
+mod multipart;
+mod name;
+mod object_settings;
+mod operations;
+mod params;
+mod parts;
+mod policy;
+mod put;
+mod recorded;
+mod settings;
+mod state;
+mod target;
+mod version;
+mod walk;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cairn_core::{Clock, Entropy};
+use cairn_store::{Blobs, Catalog};
+use cairn_wire::{AwsError, Call, Reply};
+use serde_json::Value;
+
+use self::error::{Failure, fail};
+use self::garbage::Pins;
+use self::params::Params;
+use crate::service::{Caller, Operation, Service, Target};
+
+/// The embedded S3.
+pub struct S3 {
+    catalog: Catalog,
+    blobs: Arc<dyn Blobs>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    pins: Arc<Pins>,
+}
+
+impl S3 {
+    /// S3 over a catalog and over blobs that nobody else uses.
+    #[must_use]
+    pub fn new(
+        catalog: Catalog,
+        blobs: Arc<dyn Blobs>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self { catalog, blobs, clock, entropy, pins: Arc::default() }
+    }
+
+    async fn answer(&self, caller: &Caller, call: Call) -> Result<Reply, Failure> {
+        let params = Params(&call.params);
+        if builtin::is_builtin(params.bucket()) && call.operation != "CreateBucket" {
+            builtin::check_access(caller, &call)?;
+        } else {
+            self.check_expected_owner(params.bucket(), params.text("ExpectedBucketOwner")).await?;
+        }
+        match call.operation.as_str() {
+            "PutObject" => self.put_object(caller, call).await,
+            "UploadPart" => self.upload_part(caller, call).await,
+            "CopyObject"
+            | "CreateMultipartUpload"
+            | "UploadPartCopy"
+            | "CompleteMultipartUpload"
+            | "AbortMultipartUpload"
+            | "DeleteObject"
+            | "DeleteObjects"
+            | "PutObjectTagging"
+            | "DeleteObjectTagging"
+            | "PutObjectAcl" => self.change_objects(caller, &call).await,
+            "GetObject"
+            | "HeadObject"
+            | "GetObjectAttributes"
+            | "GetObjectTagging"
+            | "GetObjectAcl"
+            | "ListObjects"
+            | "ListObjectsV2"
+            | "ListObjectVersions"
+            | "ListMultipartUploads"
+            | "ListParts" => self.read_objects(caller, &call).await,
+            _ => self.answer_for_bucket(caller, &call).await,
+        }
+    }
+
+    async fn change_objects(&self, caller: &Caller, call: &Call) -> Result<Reply, Failure> {
+        match call.operation.as_str() {
+            "CopyObject" => self.copy_object(caller, call).await,
+            "CreateMultipartUpload" => self.create_upload(caller, call).await,
+            "UploadPartCopy" => self.upload_part_copy(caller, call).await,
+            "CompleteMultipartUpload" => self.complete_upload(caller, call).await,
+            "AbortMultipartUpload" => self.abort_upload(call).await,
+            "DeleteObject" => self.delete_object(caller, call).await,
+            "DeleteObjects" => self.delete_objects(caller, call).await,
+            "PutObjectTagging" | "DeleteObjectTagging" => self.set_object_tagging(call).await,
+            "PutObjectAcl" => self.set_object_acl(call).await,
+            other => Err(unsupported(other)),
+        }
+    }
+
+    async fn read_objects(&self, caller: &Caller, call: &Call) -> Result<Reply, Failure> {
+        match call.operation.as_str() {
+            "GetObject" => self.get_object(caller, call).await,
+            "HeadObject" => self.head_object(caller, call).await,
+            "GetObjectAttributes" => self.object_attributes(call).await,
+            "GetObjectTagging" => self.object_tagging(call).await,
+            "GetObjectAcl" => self.object_acl(call).await,
+            "ListObjects" => self.list_objects(call).await,
+            "ListObjectsV2" => self.list_objects_v2(call).await,
+            "ListObjectVersions" => self.list_object_versions(call).await,
+            "ListMultipartUploads" => self.list_uploads(call).await,
+            "ListParts" => self.list_parts(call).await,
+            other => Err(unsupported(other)),
+        }
+    }
+
+    async fn answer_for_bucket(&self, caller: &Caller, call: &Call) -> Result<Reply, Failure> {
+        let entry = operations::find(&call.operation).ok_or_else(|| unsupported(&call.operation))?;
+        match call.operation.as_str() {
+            "ListBuckets" => self.list_buckets(caller, call).await,
+            "CreateBucket" => self.create_bucket(caller, call).await,
+            "DeleteBucket" => self.delete_bucket(call).await,
+            "HeadBucket" => self.head_bucket(caller, call).await,
+            "GetBucketLocation" => self.bucket_location(caller, call).await,
+            "PutBucketPolicy" => self.put_policy(caller, call).await,
+            "GetBucketPolicy" | "GetBucketPolicyStatus" => self.read_policy(call).await,
+            "DeleteBucketPolicy" => self.delete_policy(call).await,
+            _ if entry.operation.access == crate::Access::Read => self.read_setting(call).await,
+            _ => self.write_setting(call).await,
+        }
+    }
+}
+
+/// The door asks for known operations only; one that is not built is refused all the same.
+fn unsupported(operation: &str) -> Failure {
+    fail(501, "NotImplemented", format!("The operation {operation} is not implemented."))
+}
+
+#[async_trait]
+impl Service for S3 {
+    fn model(&self) -> &'static str {
+        "s3"
+    }
+
+    fn operations(&self) -> &'static [Operation] {
+        static OPERATIONS: [Operation; operations::ENTRIES.len()] = operations::OPERATIONS;
+        &OPERATIONS
+    }
+
+    async fn target(&self, caller: &Caller, call: &Call) -> Result<Target, AwsError> {
+        Ok(self.find_target(caller, call).await?)
+    }
+
+    async fn further_targets(&self, caller: &Caller, call: &Call) -> Result<Vec<Target>, AwsError> {
+        Ok(self.find_further_targets(caller, call).await?)
+    }
+
+    async fn handle(&self, caller: &Caller, call: Call) -> Result<Reply, AwsError> {
+        Ok(self.answer(caller, call).await?)
+    }
+
+    fn recorded_request(&self, call: &Call) -> Option<Value> {
+        Some(recorded::request(call))
+    }
+
+    fn recorded_reply(&self, operation: &Operation, result: &Value) -> Option<Value> {
+        Some(recorded::reply(operation, result))
+    }
+}

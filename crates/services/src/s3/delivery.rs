@@ -1,0 +1,109 @@
+//! CloudTrail's own deliveries: objects put in the name of `cloudtrail.amazonaws.com`, under the bucket's policy. They
+//! come from the trail's stages, not through the front door, and are never recorded.
+
+use async_trait::async_trait;
+use cairn_core::policy::{Document, Outcome, Request, Requester, evaluate};
+use cairn_trail::bucket::{Bucket as Destination, BucketPut, OnBehalfOf, PutFailure};
+use cairn_wire::{AwsError, Body};
+
+use super::S3;
+use super::checksum::{Algorithm, Claim};
+use super::condition::WriteConditions;
+use super::error::{Failure, access_denied};
+use super::name;
+use super::put::simple_object;
+use super::state::{Attributes, Bucket};
+
+/// In whose name deliveries are made.
+const PRINCIPAL: &str = "cloudtrail.amazonaws.com";
+/// The ACL that deliveries ask for.
+const ACL: &str = "bucket-owner-full-control";
+
+impl S3 {
+    async fn check_delivery(
+        &self,
+        bucket: &str,
+        action: &str,
+        resource: String,
+        who: &OnBehalfOf,
+    ) -> Result<(), Failure> {
+        let bucket = self.bucket(bucket).await?;
+        let request = Request {
+            requester: Requester::Service(PRINCIPAL.to_owned()),
+            action: action.to_owned(),
+            resource,
+            context: self.delivery_context(&bucket, action, who),
+        };
+        // A stored policy that cannot be read lets nobody in.
+        let allowed = bucket.policy.as_deref().is_some_and(|text| {
+            Document::parse(text)
+                .is_ok_and(|document| evaluate(&document, &request).outcome == Outcome::Allow)
+        });
+        if allowed { Ok(()) } else { Err(access_denied()) }
+    }
+
+    fn delivery_context(
+        &self,
+        bucket: &Bucket,
+        action: &str,
+        who: &OnBehalfOf,
+    ) -> Vec<(String, Vec<String>)> {
+        let now = self.clock.now();
+        let mut context = vec![
+            ("aws:SourceArn", who.trail.to_string()),
+            ("aws:SourceAccount", who.account.to_string()),
+            ("aws:PrincipalIsAWSService", "true".to_owned()),
+            ("aws:PrincipalServiceName", PRINCIPAL.to_owned()),
+            ("aws:SecureTransport", "true".to_owned()),
+            ("aws:CurrentTime", now.iso()),
+            ("aws:EpochTime", now.seconds().to_string()),
+            ("aws:RequestedRegion", bucket.region.to_string()),
+            ("aws:ResourceAccount", bucket.owner.to_string()),
+            ("s3:ResourceAccount", bucket.owner.to_string()),
+        ];
+        if action == "s3:PutObject" {
+            context.push(("s3:x-amz-acl", ACL.to_owned()));
+            context.push(("s3:x-amz-server-side-encryption", "AES256".to_owned()));
+        }
+        context.into_iter().map(|(key, value)| (key.to_owned(), vec![value])).collect()
+    }
+
+    async fn deliver(&self, put: BucketPut, who: &OnBehalfOf) -> Result<(), Failure> {
+        name::check_key(&put.key)?;
+        let resource = format!("arn:aws:s3:::{}/{}", put.bucket, put.key);
+        self.check_delivery(&put.bucket, "s3:PutObject", resource, who).await?;
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let attributes = Attributes {
+            headers: vec![header("ContentEncoding", "gzip"), header("ContentType", "application/json")],
+            metadata: put.metadata,
+            tags: Vec::new(),
+        };
+        let claim = Claim { algorithm: None, value: None };
+        let stored = self.store(Body::from_bytes(put.body), &claim, Algorithm::DEFAULT).await?;
+        let object = simple_object(&stored, attributes);
+        let (conditions, now) = (WriteConditions::default(), self.clock.now());
+        self.place_object(&put.bucket, &put.key, object, conditions, now).await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Destination for S3 {
+    async fn check_acl(&self, bucket: &str, who: &OnBehalfOf) -> Result<(), PutFailure> {
+        let resource = format!("arn:aws:s3:::{bucket}");
+        self.check_delivery(bucket, "s3:GetBucketAcl", resource, who).await.map_err(put_failure)
+    }
+
+    async fn put(&self, put: BucketPut, who: &OnBehalfOf) -> Result<(), PutFailure> {
+        self.deliver(put, who).await.map_err(put_failure)
+    }
+}
+
+fn put_failure(failure: Failure) -> PutFailure {
+    let error = AwsError::from(failure);
+    if error.status >= 500 {
+        let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        tracing::warn!(%error, source, "a delivery failed inside the store");
+    }
+    PutFailure { code: error.code.clone().into_owned(), message: error.message }
+}

@@ -1,0 +1,142 @@
+//! PutObject, and the placing of a new object that copies and deliveries share.
+
+use cairn_core::Timestamp;
+use cairn_wire::{Body, Call, Reply};
+use serde_json::{Map, Value};
+
+use super::S3;
+use super::attributes;
+use super::checksum::{Algorithm, ChecksumKind, Claim};
+use super::condition::WriteConditions;
+use super::content::Stored;
+use super::error::{Failure, invalid_request};
+use super::name;
+use super::params::Params;
+use super::state::{Attributes, Checksum, Object};
+use super::version::{self, NewVersion, Placed, RANDOM_LENGTH};
+use crate::Caller;
+
+const RANDOM_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+impl S3 {
+    pub(super) async fn put_object(&self, caller: &Caller, mut call: Call) -> Result<Reply, Failure> {
+        let body = call.body.take().unwrap_or_else(|| Body::from_bytes(bytes::Bytes::new()));
+        let params = Params(&call.params);
+        name::check_key(params.key())?;
+        let attributes = attributes::of_new_object(params)?;
+        let conditions = WriteConditions::of(params)?;
+        let claim = Claim::of(params, &call.request.headers)?;
+        check_announced(&claim, &call)?;
+        // Looked at before the body is taken in, so that a hopeless upload ends early; decided when it is placed.
+        self.check_write(params.bucket(), params.key(), &conditions).await?;
+        let stored = self.store(body, &claim, claim.algorithm.unwrap_or(Algorithm::DEFAULT)).await?;
+        let object = simple_object(&stored, attributes);
+        let placed = self.place_object(params.bucket(), params.key(), object, conditions, caller.now).await?;
+        Ok(Reply::of(&Value::Object(written(&placed))))
+    }
+
+    pub(super) async fn check_write(
+        &self,
+        bucket: &str,
+        key: &str,
+        conditions: &WriteConditions,
+    ) -> Result<(), Failure> {
+        let (bucket, key, conditions) = (bucket.to_owned(), key.to_owned(), conditions.clone());
+        self.catalog
+            .read(move |tx| {
+                version::bucket(tx, &bucket)?;
+                conditions.check(&key, version::latest(tx, &bucket, &key)?.as_ref())
+            })
+            .await
+    }
+
+    /// Makes an object the newest version of its key, where the conditions hold.
+    pub(super) async fn place_object(
+        &self,
+        bucket: &str,
+        key: &str,
+        object: Object,
+        conditions: WriteConditions,
+        now: Timestamp,
+    ) -> Result<Placed, Failure> {
+        let blob = object.blob.clone();
+        let new = NewVersion {
+            key: key.to_owned(),
+            at: now,
+            random: self.random_id(),
+            object: Some(object),
+            pieces: None,
+        };
+        let bucket = bucket.to_owned();
+        let placed = self
+            .catalog
+            .write(move |tx| {
+                let bucket = version::bucket(tx, &bucket)?;
+                conditions.check(&new.key, version::latest(tx, &bucket.name, &new.key)?.as_ref())?;
+                Ok::<_, Failure>(version::place(tx, &bucket, &new)?)
+            })
+            .await;
+        match placed {
+            Ok(placed) => {
+                self.remove_freed(placed.freed.clone()).await;
+                Ok(placed)
+            }
+            Err(failure) => {
+                self.remove_unnamed(blob).await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Random characters for a version id.
+    pub(super) fn random_id(&self) -> String {
+        self.entropy.text(RANDOM_ALPHABET, RANDOM_LENGTH)
+    }
+}
+
+/// An SDK that announces a checksum must send it, in a header or a trailer.
+pub(super) fn check_announced(claim: &Claim, call: &Call) -> Result<(), Failure> {
+    let trailing = call.request.headers.iter().any(|(name, _)| name == "x-amz-trailer");
+    if claim.algorithm.is_some() && claim.value.is_none() && !trailing {
+        return Err(invalid_request(
+            "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers \
+             were found.",
+        ));
+    }
+    Ok(())
+}
+
+/// An object that was put in one go.
+pub(super) fn simple_object(stored: &Stored, attributes: Attributes) -> Object {
+    Object {
+        size_bytes: stored.size_bytes,
+        etag: stored.md5.clone(),
+        checksum: Checksum {
+            algorithm: stored.algorithm,
+            kind: ChecksumKind::FullObject,
+            value: stored.checksum.clone(),
+        },
+        blob: stored.blob.clone(),
+        parts: None,
+        attributes,
+    }
+}
+
+/// What a write answers.
+pub(super) fn written(placed: &Placed) -> Map<String, Value> {
+    let mut reply = Map::new();
+    if let Some(object) = &placed.version.object {
+        reply.insert("ETag".into(), quoted(&object.etag).into());
+        object.checksum.show(&mut reply);
+    }
+    reply.insert("ServerSideEncryption".into(), "AES256".into());
+    if let Some(id) = &placed.shown_id {
+        reply.insert("VersionId".into(), id.as_str().into());
+    }
+    reply
+}
+
+/// An ETag as it is shown.
+pub(super) fn quoted(etag: &str) -> String {
+    format!("\"{etag}\"")
+}
