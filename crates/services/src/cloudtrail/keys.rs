@@ -1,12 +1,9 @@
 //! ListPublicKeys: the public halves of the keys that a region's digests were signed with.
 
-use std::error::Error;
-
-use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use cairn_core::{Region, Timestamp};
+use cairn_core::Timestamp;
+use cairn_trail::PublicKey;
 use cairn_wire::AwsError;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -14,31 +11,6 @@ use serde_json::{Value, json};
 use super::failure::{self, Failure};
 use super::{CloudTrail, reply};
 use crate::service::Caller;
-
-/// A key that digests of one region are verified with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublicKey {
-    /// The DER of the PKCS #1 `RSAPublicKey`.
-    pub pkcs1_der: Bytes,
-    /// From when on the key may have signed.
-    pub valid_from: Timestamp,
-    /// Until when the key may have signed.
-    pub valid_to: Timestamp,
-    /// MD5 of the DER, in lower-case hex.
-    pub fingerprint: String,
-}
-
-/// Where the public keys come from: the keeper of the signing keys.
-#[async_trait]
-pub trait PublicKeys: Send + Sync + 'static {
-    /// The keys of `region` whose validity meets the time from `start` to `end`.
-    async fn public_keys(
-        &self,
-        region: &Region,
-        start: Timestamp,
-        end: Timestamp,
-    ) -> Result<Vec<PublicKey>, Box<dyn Error + Send + Sync>>;
-}
 
 /// ListPublicKeys' input. The real service takes any NextToken and ignores it.
 #[derive(Debug, Deserialize)]
@@ -54,18 +26,13 @@ impl CloudTrail {
         caller: &Caller,
         request: PublicKeysRequest,
     ) -> Result<Value, Failure> {
-        let start = request.start_time.map_or(caller.now, timestamp);
-        let end = request.end_time.map_or(caller.now, timestamp);
-        if start > end {
+        let (start, end) = (request.start_time.map(timestamp), request.end_time.map(timestamp));
+        if start.unwrap_or(caller.now) > end.unwrap_or(caller.now) {
             return Err(failure::invalid_time_range("The start time must not be after the end time.").into());
         }
-        let found = self.deps.keys.public_keys(&caller.region, start, end).await;
-        let mut keys = found.map_err(AwsError::internal)?;
-        keys.sort_by_key(|key| key.valid_from);
-        if request.start_time.is_none() && request.end_time.is_none() {
-            // Asked for no time, the real service shows the current key only, though two are valid for a while.
-            keys.drain(..keys.len().saturating_sub(1));
-        }
+        // Asked for no time, that is the current key alone, though two are valid for a while.
+        let keys =
+            self.deps.keys.public_keys(&caller.region, start, end).await.map_err(AwsError::internal)?;
         let shown: Vec<_> = keys.iter().map(shown).collect();
         Ok(json!({"PublicKeyList": shown}))
     }
@@ -75,7 +42,7 @@ fn shown(key: &PublicKey) -> Value {
     json!({
         "Value": STANDARD.encode(&key.pkcs1_der),
         "ValidityStartTime": reply::seconds(key.valid_from),
-        "ValidityEndTime": reply::seconds(key.valid_to),
+        "ValidityEndTime": reply::seconds(key.valid_until),
         "Fingerprint": key.fingerprint,
     })
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use cairn_core::record::Facts;
 use cairn_core::{AccountId, Region, Timestamp};
 use cairn_store::history::{Attribute, HistoryEvent, Lookup, Mark};
 use cairn_wire::AwsError;
@@ -152,30 +151,27 @@ fn attribute_named(name: &str) -> Option<Attribute> {
     })
 }
 
-/// An event as LookupEvents shows it: what it was found by, and the record's text byte for byte.
+/// An event as LookupEvents shows it: what it is found by, and the record's text byte for byte.
 fn shown(event: &HistoryEvent) -> Result<Value, AwsError> {
-    let facts: Facts<'_> = serde_json::from_slice(&event.json).map_err(AwsError::internal)?;
     let text = std::str::from_utf8(&event.json).map_err(AwsError::internal)?;
     let mut members = Map::new();
-    let mut put = |name: &str, value: Option<&str>| {
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
-            members.insert(name.to_owned(), json!(value));
+    let mut put = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            members.insert(name.to_owned(), value);
         }
     };
-    put("EventId", Some(&facts.event_id));
-    put("EventName", Some(&facts.event_name));
-    put("ReadOnly", facts.read_only.map(|read_only| if read_only { "true" } else { "false" }));
-    put("AccessKeyId", facts.user_identity.as_ref().and_then(|identity| identity.access_key_id.as_deref()));
-    members.insert("EventTime".into(), reply::seconds(event.time));
-    let mut put = |name: &str, value: Option<&str>| {
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
-            members.insert(name.to_owned(), json!(value));
-        }
+    let found_by = |wanted: Attribute| {
+        event.attributes.iter().find(|(attribute, _)| *attribute == wanted).map(|(_, value)| json!(value))
     };
-    put("EventSource", Some(&facts.event_source));
-    put("Username", facts.username());
-    members.insert("Resources".into(), resources(&event.attributes));
-    members.insert("CloudTrailEvent".into(), json!(text));
+    put("EventId", found_by(Attribute::EventId));
+    put("EventName", found_by(Attribute::EventName));
+    put("ReadOnly", found_by(Attribute::ReadOnly));
+    put("AccessKeyId", found_by(Attribute::AccessKeyId));
+    put("EventTime", Some(reply::seconds(event.time)));
+    put("EventSource", found_by(Attribute::EventSource));
+    put("Username", found_by(Attribute::Username));
+    put("Resources", Some(resources(&event.attributes)));
+    put("CloudTrailEvent", Some(json!(text)));
     Ok(Value::Object(members))
 }
 

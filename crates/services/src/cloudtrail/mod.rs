@@ -27,13 +27,12 @@ use async_trait::async_trait;
 use cairn_core::TrailArn;
 use cairn_store::catalog::Catalog;
 use cairn_store::{EventLog, History};
-use cairn_trail::Bucket;
+use cairn_trail::{Bucket, SigningKeys};
 use cairn_wire::{AwsError, Call, Reply};
 use serde_json::Value;
 
 use crate::service::{Access, Caller, EventKind, Operation, Service, Target};
 use failure::Failure;
-pub use keys::{PublicKey, PublicKeys};
 use lookup::Throttle;
 
 /// Trails in a region, shadows of multi-region trails included.
@@ -67,8 +66,8 @@ pub struct Deps {
     pub history: Arc<dyn History>,
     /// The buckets that trails deliver to.
     pub bucket: Arc<dyn Bucket>,
-    /// The public halves of the keys that digests are signed with.
-    pub keys: Arc<dyn PublicKeys>,
+    /// The keys that digests are signed with.
+    pub keys: SigningKeys,
     /// Called after every change of a trail: wakes the stages.
     pub changed: Arc<dyn Fn() + Send + Sync>,
     /// What may differ between installations.

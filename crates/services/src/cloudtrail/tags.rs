@@ -168,8 +168,8 @@ fn tagged_trail(text: &str, caller: &Caller) -> Result<TrailArn, AwsError> {
                 _ => error,
             }),
             Some("eventdatastore") => Err(missing("EventDataStoreNotFoundException")),
-            Some("channel") => Err(missing("ChannelNotFoundException")),
-            Some("dashboard") => Err(missing("ResourceNotFoundException")),
+            // Not ChannelNotFoundException, which ListTags does not have.
+            Some("channel" | "dashboard") => Err(missing("ResourceNotFoundException")),
             _ => Err(AwsError::invalid(
                 "ResourceTypeNotSupportedException",
                 format!("The resource type does not support tags: {text}"),

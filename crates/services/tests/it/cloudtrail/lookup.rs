@@ -18,7 +18,7 @@ fn add(world: &World, id: &str, minute: u32, insight: bool) {
     let time = format!("2026-11-21T11:{minute:02}:00Z");
     let json =
         format!(r#"{{"eventTime":"{time}","eventID":"{id}","awsRegion":"us-east-1","eventName":"Look"}}"#);
-    world.history.add(insight, &time, &[(Attribute::EventName, "Look")], &json);
+    world.history.add(insight, &time, &[(Attribute::EventId, id), (Attribute::EventName, "Look")], &json);
 }
 
 #[tokio::test]
@@ -26,6 +26,11 @@ async fn an_event_is_shown_with_its_record_byte_for_byte() {
     let world = World::new();
     let attributes = [
         (Attribute::EventId, "e-1"),
+        (Attribute::EventName, "CreateBucket"),
+        (Attribute::ReadOnly, "false"),
+        (Attribute::Username, "alice"),
+        (Attribute::EventSource, "s3.amazonaws.com"),
+        (Attribute::AccessKeyId, "AKIA1"),
         (Attribute::ResourceType, "AWS::S3::Bucket"),
         (Attribute::ResourceName, "logs"),
         (Attribute::ResourceName, "untyped"),
@@ -133,29 +138,25 @@ async fn the_rate_of_lookups_can_be_held_per_account_and_region() {
 #[tokio::test]
 async fn public_keys_are_the_current_one_or_those_of_a_time_range() {
     let world = World::new();
-    *world.keys.0.lock().unwrap() = vec![
-        ("us-east-1", "2026-10-12T00:00:00Z"),
-        ("us-east-1", "2026-11-19T00:00:00Z"),
-        ("us-east-1", "2026-10-30T00:00:00Z"),
-        ("eu-west-1", "2026-11-20T00:00:00Z"),
-    ];
-    let found = |answer: Value| -> Vec<String> {
-        let keys = answer["PublicKeyList"].as_array().unwrap();
-        keys.iter().map(|key| key["Fingerprint"].as_str().unwrap()[..10].to_owned()).collect()
+    let list = |region: &'static str, params: Value| async {
+        let answer = world.call_in(region, "ListPublicKeys", params).await.unwrap();
+        answer["PublicKeyList"].as_array().unwrap().clone()
     };
-    let now = world.call("ListPublicKeys", json!({"NextToken": "anything"})).await.unwrap();
-    assert_eq!(
-        now["PublicKeyList"],
-        json!([{"Value": "ZGVy", "ValidityStartTime": 1_795_046_400, "ValidityEndTime": 1_797_638_400, "Fingerprint": "2026-11-19T00:00:00Z"}])
+    // The real service takes any NextToken and ignores it.
+    let first = list("us-east-1", json!({"NextToken": "anything"})).await;
+    assert_eq!(first.len(), 1);
+    assert!(
+        first[0]["Fingerprint"].as_str().unwrap().len() == 32
+            && first[0]["Value"].as_str().unwrap().len() > 300
     );
-    let range = json!({"StartTime": 1_795_255_200, "EndTime": 1_795_262_400});
-    assert_eq!(found(world.call("ListPublicKeys", range).await.unwrap()), ["2026-10-30", "2026-11-19"]);
-    let all = json!({"StartTime": 0});
-    assert_eq!(
-        found(world.call("ListPublicKeys", all).await.unwrap()),
-        ["2026-10-12", "2026-10-30", "2026-11-19"]
-    );
-    assert_eq!(found(world.call_in("eu-west-1", "ListPublicKeys", json!({})).await.unwrap()), ["2026-11-20"]);
+    assert_ne!(list("eu-west-1", json!({})).await, first);
+    world.set_time("2026-12-15T12:00:00Z");
+    let second = list("us-east-1", json!({})).await;
+    assert!(second.len() == 1 && second != first, "another key took over");
+    let both = [first[0].clone(), second[0].clone()];
+    assert_eq!(list("us-east-1", json!({"StartTime": 1_795_262_400})).await, both);
+    assert_eq!(list("us-east-1", json!({"StartTime": 1_795_262_400, "EndTime": 1_795_269_600})).await, first);
+    assert!(list("us-east-1", json!({"StartTime": 0, "EndTime": 1})).await.is_empty());
     let backwards = json!({"StartTime": 1_795_262_400, "EndTime": 1_795_255_200});
     let refused = world.call("ListPublicKeys", backwards).await.unwrap_err();
     assert!(refused.starts_with("InvalidTimeRangeException: "), "{refused}");

@@ -3,6 +3,7 @@
 mod logging;
 mod lookup;
 mod messages;
+mod model;
 mod selectors;
 mod shadows;
 mod tags;
@@ -15,15 +16,16 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cairn_core::{AccountId, EventId, Principal, Region, Timestamp};
-use cairn_services::cloudtrail::{CloudTrail, Deps, PublicKey, PublicKeys, Settings};
+use cairn_core::{AccountId, Clock, EventId, Principal, Region, Timestamp};
+use cairn_services::cloudtrail::{CloudTrail, Deps, Settings};
 use cairn_services::service::{Caller, Service};
 use cairn_store::History;
 use cairn_store::catalog::{Catalog, sqlite};
 use cairn_store::history::{Attribute, HistoryError, HistoryEvent, Lookup, LookupPage, Mark};
 use cairn_store::log::{Entry, EventLog, LogError, LogPosition};
+use cairn_testkit::TestClock;
 use cairn_trail::bucket::OnBehalfOf;
-use cairn_trail::{Bucket, BucketPut, PutFailure};
+use cairn_trail::{Bucket, BucketPut, KeySettings, PutFailure, SigningKeys};
 use cairn_wire::{Call, RequestFacts};
 use serde_json::Value;
 
@@ -37,9 +39,8 @@ pub(crate) struct World {
     pub(crate) bucket: Arc<TestBucket>,
     pub(crate) log: Arc<TestLog>,
     pub(crate) history: Arc<TestHistory>,
-    pub(crate) keys: Arc<TestKeys>,
     pub(crate) changes: Arc<AtomicUsize>,
-    pub(crate) now: Mutex<Timestamp>,
+    pub(crate) clock: Arc<TestClock>,
     _folder: tempfile::TempDir,
 }
 
@@ -54,12 +55,9 @@ impl World {
     pub(crate) fn with(settings: Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let catalog = sqlite::open(&folder.path().join("catalog.db")).unwrap();
-        let (bucket, log, history, keys) = (
-            Arc::<TestBucket>::default(),
-            Arc::<TestLog>::default(),
-            Arc::<TestHistory>::default(),
-            Arc::<TestKeys>::default(),
-        );
+        let (bucket, log, history) =
+            (Arc::<TestBucket>::default(), Arc::<TestLog>::default(), Arc::<TestHistory>::default());
+        let clock = Arc::new(TestClock::new(Timestamp::parse_iso("2026-11-21T12:00:00Z").unwrap()));
         let changes = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&changes);
         let service = CloudTrail::new(Deps {
@@ -67,14 +65,13 @@ impl World {
             log: log.clone(),
             history: history.clone(),
             bucket: bucket.clone(),
-            keys: keys.clone(),
+            keys: SigningKeys::new(catalog.clone(), clock.clone(), KeySettings::default()),
             changed: Arc::new(move || {
                 counted.fetch_add(1, Ordering::SeqCst);
             }),
             settings,
         });
-        let now = Mutex::new(Timestamp::parse_iso("2026-11-21T12:00:00Z").unwrap());
-        Self { service, catalog, bucket, log, history, keys, changes, now, _folder: folder }
+        Self { service, catalog, bucket, log, history, changes, clock, _folder: folder }
     }
 
     /// A world with the trail `audit`, which delivers to `logs`.
@@ -96,8 +93,16 @@ impl World {
     }
 
     pub(crate) async fn call_as(&self, caller: &Caller, operation: &str, params: Value) -> Answer {
-        let reply = self.service.handle(caller, made(operation, params)).await;
-        reply.map(|reply| reply.result).map_err(|error| error.to_string())
+        match self.service.handle(caller, made(operation, params)).await {
+            Ok(reply) => {
+                model::check_reply(operation, &reply.result);
+                Ok(reply.result)
+            }
+            Err(error) => {
+                model::check_error(operation, &error.code);
+                Err(error.to_string())
+            }
+        }
     }
 
     pub(crate) fn service(&self) -> &CloudTrail {
@@ -111,7 +116,7 @@ impl World {
             access_key_id: Some("AKIAEXAMPLE".into()),
             account,
             region: region.parse::<Region>().unwrap(),
-            now: *self.now.lock().unwrap(),
+            now: self.clock.now(),
             request_id: EventId::from_random([7; 16]),
             source_ip: [127, 0, 0, 1].into(),
             secure_transport: false,
@@ -120,7 +125,7 @@ impl World {
     }
 
     pub(crate) fn set_time(&self, iso: &str) {
-        *self.now.lock().unwrap() = Timestamp::parse_iso(iso).unwrap();
+        self.clock.set(Timestamp::parse_iso(iso).unwrap());
     }
 }
 
@@ -270,33 +275,5 @@ impl History for TestHistory {
         let next = found.last().filter(|_| more);
         let next = next.map(|last| Mark { horizon, time: last.time, position: last.position });
         Ok(LookupPage { events: found, next })
-    }
-}
-
-/// Keys that are valid for 30 days from the times given.
-#[derive(Default)]
-pub(crate) struct TestKeys(pub(crate) Mutex<Vec<(&'static str, &'static str)>>);
-
-#[async_trait]
-impl PublicKeys for TestKeys {
-    async fn public_keys(
-        &self,
-        region: &Region,
-        start: Timestamp,
-        end: Timestamp,
-    ) -> Result<Vec<PublicKey>, Box<dyn std::error::Error + Send + Sync>> {
-        let month = std::time::Duration::from_secs(30 * 24 * 60 * 60);
-        let keys = self.0.lock().unwrap();
-        let of_region = keys.iter().filter(|(of, _)| *of == region.as_str());
-        let made = of_region.map(|(_, from)| {
-            let valid_from = Timestamp::parse_iso(from).unwrap();
-            PublicKey {
-                pkcs1_der: Bytes::from_static(b"der"),
-                valid_from,
-                valid_to: valid_from.plus(month),
-                fingerprint: (*from).to_owned(),
-            }
-        });
-        Ok(made.filter(|key| key.valid_from <= end && key.valid_to >= start).collect())
     }
 }

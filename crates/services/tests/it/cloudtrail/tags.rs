@@ -62,7 +62,7 @@ async fn what_has_no_tags_is_told_apart() {
         (arn(REGION, "missing"), "ResourceNotFoundException"),
         ("arn:aws:cloudtrail:us-east-1:999999999999:trail/audit".to_owned(), "ResourceNotFoundException"),
         (store.to_owned(), "EventDataStoreNotFoundException"),
-        (store.replace("eventdatastore", "channel"), "ChannelNotFoundException"),
+        (store.replace("eventdatastore", "channel"), "ResourceNotFoundException"),
         (store.replace("eventdatastore", "nonsense"), "ResourceTypeNotSupportedException"),
     ];
     for (id, code) in table {

@@ -121,6 +121,18 @@ async fn a_region_holds_five_trails_with_shadows_counted() {
 }
 
 #[tokio::test]
+async fn trails_made_at_the_same_time_keep_to_the_limit_and_to_one_of_a_name() {
+    let world = World::new();
+    let create = |name: String| world.call("CreateTrail", json!({"Name": name, "S3BucketName": "logs"}));
+    let (same, others) = futures::join!(
+        futures::future::join_all((0..4).map(|_| create("same".into()))),
+        futures::future::join_all((0..9).map(|n| create(format!("trail{n}")))),
+    );
+    assert!(same.iter().filter(|made| made.is_ok()).count() <= 1);
+    assert_eq!(same.iter().chain(&others).filter(|made| made.is_ok()).count(), 5);
+}
+
+#[tokio::test]
 async fn a_trail_made_anew_under_an_old_name_is_another_trail() {
     let world = World::with_trail().await;
     let incarnation = || async {
@@ -170,6 +182,6 @@ async fn reads_and_writes_are_told_apart_and_empty_replies_are_recorded_as_null(
         assert_eq!(world.service().recorded_reply(operation, &json!({})), Some(Value::Null));
         assert_eq!(world.service().recorded_reply(operation, &json!({"Name": "n"})), None);
     }
-    let lake = world.call("CreateEventDataStore", json!({})).await.unwrap_err();
+    let lake = world.call("CreateEventDataStore", json!({"Name": "store"})).await.unwrap_err();
     assert_eq!(lake, "UnsupportedOperationException: The requested operation is not supported.");
 }
