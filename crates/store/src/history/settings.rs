@@ -25,7 +25,7 @@ pub const SEGMENT_SIZE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// outlive its oldest events for long.
 pub const MERGE_EXPIRY_SPAN: Duration = Duration::from_secs(10 * 24 * 60 * 60);
 /// Footers of segment files kept in memory between lookups.
-pub const FOOTERS_CACHED_MAX: usize = 16;
+pub const FOOTERS_CACHED_MAX: usize = 64;
 /// Rows read at once from each file while merging.
 pub(super) const MERGE_BATCH_ROWS: usize = 64;
 

@@ -1,6 +1,7 @@
 //! The event history: lookups against a model, crashes, retention, the file format.
 
 mod files;
+mod golden;
 mod model;
 mod model_run;
 
