@@ -10,5 +10,6 @@ mod cloudtrail;
 mod iam;
 mod iam_keys;
 mod iam_wire;
+mod operations;
 mod sts;
 mod world;

@@ -1,0 +1,62 @@
+//! `docs/operations.md` says what the services say: it is compared here, and written where `CAIRN_WRITE_DOCS` is set.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use cairn_services::s3::S3;
+use cairn_services::sts::Sts;
+use cairn_services::{Access, EventKind, Service};
+use cairn_store::blobs::FileBlobs;
+use prometheus::Registry;
+
+use crate::{cloudtrail, world};
+
+const HEAD: &str = "# Operations
+
+Every operation that Cairn has. All others of AWS's models answer AWS's error for an unsupported operation, and are
+recorded with it. The table is made from the program: `CAIRN_WRITE_DOCS=1 cargo test -p cairn-services operations`.
+";
+
+fn table(service: &dyn Service) -> String {
+    let mut operations = service.operations().to_vec();
+    operations.sort_by_key(|operation| operation.name);
+    let mut text = format!(
+        "\n## {}\n\n{} operations.\n\n| operation | name in records | access | event |\n|---|---|---|---|\n",
+        service.model(),
+        operations.len()
+    );
+    for operation in operations {
+        let access = match operation.access {
+            Access::Read => "read",
+            Access::Write => "write",
+        };
+        let kind = match operation.kind {
+            EventKind::Management => "management",
+            EventKind::Data => "data",
+        };
+        writeln!(text, "| {} | {} | {access} | {kind} |", operation.name, operation.event_name).unwrap();
+    }
+    text
+}
+
+#[test]
+fn the_table_of_operations_is_that_of_the_services() {
+    let world = world::World::new();
+    let trails = cloudtrail::World::new();
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = FileBlobs::open(folder.path(), world.entropy.clone(), &Registry::new()).unwrap();
+    let s3 = S3::new(world.catalog.clone(), Arc::new(blobs), world.clock.clone(), world.entropy.clone());
+    let services: [&dyn Service; 4] = [trails.service(), &world.iam(), &s3, &Sts::new()];
+    let text = services.into_iter().fold(HEAD.to_owned(), |text, service| text + &table(service));
+
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operations.md");
+    if std::env::var_os("CAIRN_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == text,
+        "docs/operations.md is out of date: CAIRN_WRITE_DOCS=1 cargo test -p cairn-services operations"
+    );
+}
