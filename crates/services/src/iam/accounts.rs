@@ -2,9 +2,9 @@
 
 use cairn_core::AccountId;
 use cairn_store::{CatalogError, Tx};
+use cairn_wire::sigv4::Secret;
 
 use super::Iam;
-use super::credentials::Secret;
 use super::keys::new_access_key;
 use super::state::{ACCOUNTS, AccessKey, Account, Owner, account_key, keys_of, put_key};
 

@@ -4,12 +4,12 @@
 //! memory and written in batches: a write per call would cost more than the call.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::{Mutex, RwLock};
 use std::time::Duration;
 
 use cairn_core::{AccountId, Principal, Timestamp};
 use cairn_store::{CatalogError, Tx};
+use cairn_wire::sigv4::Secret;
 
 use super::Iam;
 use super::state::{ACCOUNTS, AccessKey, KEYS, KeyUse, Owner, USERS, access_key_key, account_key, user_key};
@@ -22,28 +22,6 @@ const CACHED_KEYS_MAX: usize = 10_000;
 const NOTED_USES_MAX: usize = 10_000;
 /// The longest access key id, as in IAM's model.
 const ACCESS_KEY_ID_CHARS_MAX: usize = 128;
-
-/// A secret access key. It shows itself only to who asks for it by name.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl Secret {
-    pub(super) fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The secret itself.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(hidden)")
-    }
-}
 
 /// What is behind an access key.
 #[derive(Clone, Debug)]

@@ -26,7 +26,7 @@ use cairn_wire::{AwsError, Call, Reply};
 use serde_json::{Value, json};
 
 pub use accounts::{AccessKeyPair, RootCredentials};
-pub use credentials::{Credential, LAST_USED_FLUSH_INTERVAL, Secret};
+pub use credentials::{Credential, LAST_USED_FLUSH_INTERVAL};
 
 use crate::{Access, Caller, EventKind, Operation, Service, Target};
 use credentials::Credentials;

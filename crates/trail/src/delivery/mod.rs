@@ -40,13 +40,16 @@ const TRAILS_AT_ONCE: usize = 4;
 /// How long a bucket may fail before events are given up (AWS: redelivery is tried for 30 days).
 const REDELIVERY_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
+/// The shortest interval between deliveries.
+const DELIVERY_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
 /// When delivery looks again after a failure that is not a bucket's.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 
 /// How delivery behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliverySettings {
-    /// Files are delivered at the multiples of this time (AWS: 5 minutes). At least 1 s.
+    /// Files are delivered at the multiples of this time (AWS: 5 minutes). At least 100 ms.
     pub delivery_interval: Duration,
     /// How many bytes of events one reservation covers, and delivery holds in memory for a trail.
     pub reservation_bytes_max: usize,
@@ -129,7 +132,7 @@ impl DeliveryStage {
         mut settings: DeliverySettings,
         registry: &Registry,
     ) -> Result<Self, prometheus::Error> {
-        settings.delivery_interval = settings.delivery_interval.max(Duration::from_secs(1));
+        settings.delivery_interval = settings.delivery_interval.max(DELIVERY_INTERVAL_MIN);
         // Commas and brackets come on top of the events, at most one byte to each.
         settings.reservation_bytes_max = settings.reservation_bytes_max.clamp(1, FILE_RAW_BYTES_MAX / 2);
         Ok(Self {

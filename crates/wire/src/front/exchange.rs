@@ -109,6 +109,12 @@ impl Exchange {
         self.operation.map(|operation| &*operation.name).or(self.unknown_operation.as_deref())
     }
 
+    /// Whether the model has the operation: what it has not is answered, but is no API call.
+    #[must_use]
+    pub fn knows_operation(&self) -> bool {
+        self.operation.is_some()
+    }
+
     /// The request's id as the service writes it, in the reply and in the record: a UUID, of S3 16 characters.
     #[must_use]
     pub fn request_id_text(&self, request_id: &EventId) -> String {
