@@ -1,1 +1,103 @@
-fn main() {}
+//! The binary: `cairn serve` and its companions. Settings and wiring; the only crate that knows the real clock, real
+//! randomness, signals and sockets.
+
+#![allow(unreachable_pub, reason = "in a binary, `pub` marks a module's face")]
+
+mod data_folder;
+mod door;
+mod env;
+mod serve;
+mod settings;
+mod stages;
+mod system;
+
+use std::error::Error;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// A self-hosted, wire-compatible AWS CloudTrail.
+#[derive(Parser)]
+#[command(name = "cairn", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server: one process, one port.
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve {
+        #[command(flatten)]
+        given: settings::Given,
+
+        /// A settings file (TOML) with the same names, such as `delivery-interval = "1m"`.
+        #[arg(long, env = "CAIRN_CONFIG", value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+
+    /// Print the `export` lines that point AWS clients in this shell at a server.
+    #[command(after_help = ENV_EXAMPLES)]
+    Env {
+        /// The server's data folder.
+        #[arg(long, env = "CAIRN_DATA", value_name = "DIR")]
+        data: PathBuf,
+
+        /// The account whose root keys to print [default: the first].
+        #[arg(long, value_name = "ID")]
+        account: Option<cairn_core::AccountId>,
+    },
+}
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  cairn serve --data ./cairn-data
+  cairn serve --data ./cairn-data --delivery-interval 20s --digest-interval 1m
+  CAIRN_LISTEN=127.0.0.1:8080 cairn serve --config cairn.toml
+  cairn serve --data /var/lib/cairn --listen 0.0.0.0:443 --tls-cert cert.pem --tls-key key.pem
+
+Log verbosity is set by CAIRN_LOG: error, warn, info (default), debug, or per module.";
+
+const ENV_EXAMPLES: &str = "\
+Examples:
+  eval \"$(cairn env --data ./cairn-data)\"
+  aws cloudtrail lookup-events";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Serve { given, config } => {
+            start_logging();
+            given.resolve(config.as_deref()).map_err(Into::into).and_then(serve::run)
+        }
+        Command::Env { data, account } => env::print(&data, account.as_ref()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cairn: {}", chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_logging() {
+    let filter = EnvFilter::try_from_env("CAIRN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let colour = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).init();
+}
+
+/// An error with its sources: `cannot read the settings file x: No such file or directory`.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,142 @@
+//! Who is calling: the signature's claim, the key it names, and the check of one against the other.
+
+use cairn_core::{Principal, Region, Timestamp};
+use cairn_services::iam::{Credential, Iam};
+use cairn_wire::front::Signing;
+use cairn_wire::sigv4::{self, Claim, Limits, SignedPayload};
+use cairn_wire::{AwsError, Body};
+use http::request::Parts;
+
+/// What a request's signature claims, before anything of it was checked.
+pub enum Claimed {
+    /// No signature.
+    Nothing,
+    /// A signature.
+    Signature(Box<Claim>),
+    /// Something that is no signature.
+    Malformed(AwsError),
+}
+
+/// What is known of the caller once the key was looked up.
+pub enum Identified {
+    /// Nobody: the request is not signed.
+    Anonymous,
+    /// The holder of a key, if the signature verifies.
+    Holder {
+        /// The claim.
+        claim: Box<Claim>,
+        /// The key.
+        credential: Credential,
+    },
+    /// A stranger: the error says why.
+    Stranger {
+        /// The claim, where there was one.
+        claim: Option<Box<Claim>>,
+        /// Why.
+        error: AwsError,
+    },
+}
+
+/// Reads a request's claim.
+pub fn claim(parts: &Parts) -> Claimed {
+    match Claim::parse(parts) {
+        Ok(None) => Claimed::Nothing,
+        Ok(Some(claim)) => Claimed::Signature(Box::new(claim)),
+        Err(error) => Claimed::Malformed(error),
+    }
+}
+
+impl Claimed {
+    /// What the signature says it is for.
+    pub fn signing(&self) -> Option<Signing<'_>> {
+        match self {
+            Self::Signature(claim) => {
+                Some(Signing { service: &claim.service, region: claim.region.as_str() })
+            }
+            Self::Nothing | Self::Malformed(_) => None,
+        }
+    }
+
+    /// Looks up the key that the signature names.
+    pub async fn identify(self, iam: &Iam) -> Identified {
+        let claim = match self {
+            Self::Nothing => return Identified::Anonymous,
+            Self::Malformed(error) => return Identified::Stranger { claim: None, error },
+            Self::Signature(claim) => claim,
+        };
+        match iam.find_access_key(&claim.access_key_id).await {
+            Ok(Some(credential)) if credential.active => Identified::Holder { claim, credential },
+            Ok(_) => {
+                let error = claim.unknown_access_key();
+                Identified::Stranger { claim: Some(claim), error }
+            }
+            Err(error) => Identified::Stranger { claim: Some(claim), error: AwsError::internal(error) },
+        }
+    }
+}
+
+impl Identified {
+    /// Who calls, should the signature verify.
+    pub fn principal(&self) -> Principal {
+        match self {
+            Self::Anonymous => Principal::Anonymous,
+            Self::Holder { credential, .. } => credential.principal.clone(),
+            Self::Stranger { .. } => {
+                Principal::Unknown { claimed_access_key_id: self.access_key_id().map(str::to_owned) }
+            }
+        }
+    }
+
+    /// The key id that the request names.
+    pub fn access_key_id(&self) -> Option<&str> {
+        self.claim().map(|claim| claim.access_key_id.as_str())
+    }
+
+    /// The region that the request was signed for.
+    pub fn region(&self) -> Option<Region> {
+        self.claim().map(|claim| claim.region.clone())
+    }
+
+    /// The claim of a known key's holder.
+    pub fn proven(&self) -> Option<&Claim> {
+        match self {
+            Self::Holder { claim, .. } => Some(claim),
+            Self::Anonymous | Self::Stranger { .. } => None,
+        }
+    }
+
+    fn claim(&self) -> Option<&Claim> {
+        match self {
+            Self::Anonymous => None,
+            Self::Holder { claim, .. } => Some(claim),
+            Self::Stranger { claim, .. } => claim.as_deref(),
+        }
+    }
+
+    /// Verifies the signature over a body that is all there.
+    pub fn verify_whole(&self, parts: &Parts, body: &[u8], now: Timestamp) -> Result<(), AwsError> {
+        match self {
+            Self::Anonymous => Ok(()),
+            Self::Stranger { error, .. } => Err(again(error)),
+            Self::Holder { claim, credential } => claim
+                .verify(parts, &credential.secret, SignedPayload::Whole(body), now, &Limits::default())
+                .map(drop),
+        }
+    }
+
+    /// Verifies the signature over the head; the body that is returned verifies itself as it is read.
+    pub fn verify_stream(&self, parts: &Parts, body: Body, now: Timestamp) -> Result<Body, AwsError> {
+        match self {
+            Self::Anonymous => sigv4::plain_body(parts, body),
+            Self::Stranger { error, .. } => Err(again(error)),
+            Self::Holder { claim, credential } => claim
+                .verify(parts, &credential.secret, SignedPayload::Declared, now, &Limits::default())?
+                .body(body),
+        }
+    }
+}
+
+/// The same error once more: a stranger's error is needed at most once, but its holder is only borrowed.
+fn again(error: &AwsError) -> AwsError {
+    AwsError::with_status(error.status, error.code.clone(), error.message.clone())
+}

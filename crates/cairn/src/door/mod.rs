@@ -1,0 +1,343 @@
+//! The front door: every call of every service comes through here, and leaves an event behind.
+//!
+//! On the road: between the socket and the services. Steps, in this order: find the service and operation, verify the
+//! signature, decode, check, authorise, handle, record, reply. Invariants: no reply leaves before its event is
+//! durable; every call whose operation is known is recorded, also one that was denied or failed; a caller whose
+//! signature does not verify reaches no service.
+
+mod identify;
+mod server;
+mod sketch;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use cairn_core::{AccountId, Clock, Entropy, EventId, Timestamp};
+use cairn_services::authorise::authorise;
+use cairn_services::iam::Iam;
+use cairn_services::{Caller, Operation, Service};
+use cairn_trail::Recorder;
+use cairn_wire::front::{BodyNeed, Checks, Exchange, Front, Opening, Payload, Rejection, ReplyBody};
+use cairn_wire::{AwsError, Body, BodyError, Call, Reply};
+use http::Response;
+use http::request::Parts;
+use prometheus::{IntCounterVec, Opts, Registry, TextEncoder};
+
+pub use server::{Server, TlsSettings};
+use sketch::Sketch;
+
+/// The largest body that is read as a whole, in bytes: everything but the bodies of S3 objects. The largest that AWS's
+/// clients send is a CompleteMultipartUpload of 10,000 parts, about 2 MB.
+pub const BUFFERED_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Where the server answers for itself. No bucket's name begins with an underscore.
+const OWN_PATHS: &str = "/_cairn/";
+
+/// Services whose handlers answer their own errors for values out of range, as AWS's do.
+const CHECKED_BY_THEMSELVES: [&str; 2] = ["cloudtrail", "s3"];
+
+/// Where a request came from.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The client's address.
+    pub address: std::net::IpAddr,
+    /// What TLS agreed on; none without TLS.
+    pub tls: Option<TlsFacts>,
+}
+
+/// What a record shows of a TLS session.
+#[derive(Clone, Debug)]
+pub struct TlsFacts {
+    /// `TLSv1.3`.
+    pub version: String,
+    /// `TLS_AES_128_GCM_SHA256`.
+    pub cipher_suite: String,
+}
+
+/// What the door stands between.
+pub struct DoorParts {
+    /// The codec.
+    pub front: Front,
+    /// The services.
+    pub services: Vec<Arc<dyn Service>>,
+    /// Who has which key.
+    pub iam: Arc<Iam>,
+    /// Where events go.
+    pub recorder: Recorder,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance, for ids.
+    pub entropy: Arc<dyn Entropy>,
+    /// The account that calls of nobody's are recorded in.
+    pub first_account: AccountId,
+    /// Where metrics are registered.
+    pub registry: Registry,
+}
+
+/// The front door.
+pub struct Door {
+    parts: DoorParts,
+    services: HashMap<&'static str, Arc<dyn Service>>,
+    calls: IntCounterVec,
+    unrecorded: IntCounterVec,
+}
+
+/// One request's arrival.
+#[derive(Clone, Debug)]
+struct Arrival {
+    now: Timestamp,
+    request_id: EventId,
+    peer: Peer,
+}
+
+/// What the handling of a call came to.
+type Outcome = Result<Reply, AwsError>;
+
+impl Door {
+    /// A door to the given services.
+    pub fn new(parts: DoorParts) -> Result<Self, prometheus::Error> {
+        let calls = IntCounterVec::new(
+            Opts::new("cairn_calls_total", "calls answered, by service, operation and error code"),
+            &["service", "operation", "code"],
+        )?;
+        let unrecorded = IntCounterVec::new(
+            Opts::new("cairn_unrecorded_requests_total", "requests that named no operation, by error code"),
+            &["code"],
+        )?;
+        parts.registry.register(Box::new(calls.clone()))?;
+        parts.registry.register(Box::new(unrecorded.clone()))?;
+        let services = parts.services.iter().map(|service| (service.model(), Arc::clone(service))).collect();
+        Ok(Self { parts, services, calls, unrecorded })
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, parts: Parts, body: Body, peer: Peer) -> Response<ReplyBody> {
+        if let Some(own) = parts.uri.path().strip_prefix(OWN_PATHS) {
+            return self.answer_own(own);
+        }
+        let arrival =
+            Arrival { now: self.parts.clock.now(), request_id: self.parts.entropy.event_id(), peer };
+        let mut sketch = Sketch::of_request(&parts, &arrival, &self.parts.first_account);
+        let (exchange, outcome) = self.perform(&parts, body, &arrival, &mut sketch).await;
+        sketch.name_after(&exchange);
+        let outcome = self.recorded(sketch, outcome).await;
+        match outcome {
+            Ok(reply) => exchange.encode(reply, &arrival.request_id),
+            Err(error) => {
+                log_fault(&error, &arrival.request_id);
+                exchange.encode_error(&error, &arrival.request_id, parts.uri.path())
+            }
+        }
+    }
+
+    /// Health and metrics: no API calls, and not recorded.
+    fn answer_own(&self, path: &str) -> Response<ReplyBody> {
+        let (status, text) = match path {
+            "health" => (200, "ok\n".to_owned()),
+            "metrics" => match TextEncoder::new().encode_to_string(&self.parts.registry.gather()) {
+                Ok(text) => (200, text),
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "the metrics cannot be shown");
+                    (500, "the metrics cannot be shown\n".to_owned())
+                }
+            },
+            _ => (404, "there is /_cairn/health and /_cairn/metrics\n".to_owned()),
+        };
+        let mut reply = Response::new(ReplyBody::Whole(Bytes::from(text)));
+        *reply.status_mut() = http::StatusCode::from_u16(status).expect("a status written here");
+        reply
+            .headers_mut()
+            .insert("content-type", http::HeaderValue::from_static("text/plain; version=0.0.4"));
+        reply
+    }
+
+    /// Everything up to the handler's answer.
+    async fn perform(
+        &self,
+        parts: &Parts,
+        body: Body,
+        arrival: &Arrival,
+        sketch: &mut Sketch,
+    ) -> (Exchange, Outcome) {
+        let claim = identify::claim(parts);
+        let opening = match self.parts.front.open(parts, claim.signing()) {
+            Ok(opening) => opening,
+            Err(rejection) => {
+                let Rejection { error, exchange } = *rejection;
+                return (exchange, Err(error));
+            }
+        };
+        let opened = opening.exchange().clone();
+        let identified = claim.identify(&self.parts.iam).await;
+        sketch.set_identity(&identified);
+        let (payload, verified) =
+            match self.take_body(parts, &opening, body, &identified, arrival, sketch).await {
+                Ok(taken) => taken,
+                Err(error) => return (opened, Err(error)),
+            };
+        if verified.is_err() {
+            sketch.set_unverified();
+        }
+        let decoded = opening.decode(parts, payload);
+        if let Err(error) = verified {
+            let exchange = decoded.map_or_else(|rejection| rejection.exchange, |(_, exchange)| exchange);
+            return (exchange, Err(error));
+        }
+        match decoded {
+            Ok((call, exchange)) => {
+                let outcome = self.dispatch(call, &exchange, &identified, arrival, sketch).await;
+                (exchange, outcome)
+            }
+            Err(rejection) => {
+                let Rejection { error, exchange } = *rejection;
+                (exchange, Err(error))
+            }
+        }
+    }
+
+    /// Reads or wraps the body and verifies the signature over it. The outer error is of a body that cannot be read,
+    /// the inner one of a caller who is not who they claim to be: their call is still decoded, to be recorded.
+    async fn take_body(
+        &self,
+        parts: &Parts,
+        opening: &Opening,
+        body: Body,
+        identified: &identify::Identified,
+        arrival: &Arrival,
+        sketch: &mut Sketch,
+    ) -> Result<(Payload, Result<(), AwsError>), AwsError> {
+        match opening.body() {
+            BodyNeed::Buffered { limit_bytes } => {
+                let bytes = read_whole(body, limit_bytes, opening.exchange()).await?;
+                sketch.count_received(bytes.len() as u64);
+                let verified = identified.verify_whole(parts, &bytes, arrival.now);
+                Ok((Payload::Whole(bytes), verified))
+            }
+            BodyNeed::Streaming => {
+                let counted = sketch.counted(body);
+                match identified.verify_stream(parts, counted, arrival.now) {
+                    Ok(body) => Ok((Payload::Stream(body), Ok(()))),
+                    Err(error) => Ok((Payload::Stream(Body::from_bytes(Bytes::new())), Err(error))),
+                }
+            }
+        }
+    }
+
+    /// Checks, authorises and handles a call of a known caller.
+    async fn dispatch(
+        &self,
+        call: Call,
+        exchange: &Exchange,
+        identified: &identify::Identified,
+        arrival: &Arrival,
+        sketch: &mut Sketch,
+    ) -> Outcome {
+        let Some(service) = self.services.get(call.service.as_str()) else {
+            sketch.set_params(&call);
+            return Err(exchange.unsupported());
+        };
+        sketch.set_service(service);
+        sketch.set_params(&call);
+        let Some(operation) = find_operation(service.as_ref(), &call.operation) else {
+            return Err(exchange.unsupported());
+        };
+        sketch.set_operation(operation);
+        let checks =
+            if CHECKED_BY_THEMSELVES.contains(&service.model()) { Checks::Structure } else { Checks::All };
+        self.parts.front.check(&call, checks)?;
+
+        if let Some(claim) = identified.proven() {
+            let region = claim.region.as_str();
+            self.parts.iam.note_use(&claim.access_key_id, &claim.service, region, arrival.now);
+        }
+        let mut caller = self.caller(identified, &call, arrival, sketch);
+        let target = service.target(&caller, &call).await?;
+        if caller.principal.account().is_none() {
+            let owner = target.policy.as_ref().map(|policy| policy.owner.clone());
+            caller.account = owner.unwrap_or(caller.account);
+        }
+        sketch.set_target(&caller, &target);
+        authorise(&caller, &target)?;
+        let reply = service.handle(&caller, call).await?;
+        sketch.set_reply(service.as_ref(), operation, &reply);
+        Ok(reply)
+    }
+
+    fn caller(
+        &self,
+        identified: &identify::Identified,
+        call: &Call,
+        arrival: &Arrival,
+        sketch: &Sketch,
+    ) -> Caller {
+        let principal = identified.principal();
+        Caller {
+            account: principal.account().cloned().unwrap_or_else(|| self.parts.first_account.clone()),
+            principal,
+            access_key_id: identified.access_key_id().map(str::to_owned),
+            region: sketch.region().clone(),
+            now: arrival.now,
+            request_id: arrival.request_id.clone(),
+            source_ip: arrival.peer.address,
+            secure_transport: arrival.peer.tls.is_some(),
+            user_agent: call.request.user_agent.clone(),
+        }
+    }
+
+    /// Makes the call's event durable. Where that fails the caller must not see a success.
+    async fn recorded(&self, sketch: Sketch, outcome: Outcome) -> Outcome {
+        let code = outcome.as_ref().err().map_or("", |error| error.code.as_ref()).to_owned();
+        let Some(event) = sketch.into_event(outcome.as_ref().err(), &self.parts.entropy.event_id()) else {
+            self.unrecorded.with_label_values(&[code.as_str()]).inc();
+            return outcome;
+        };
+        let service = event.event_source.trim_end_matches(".amazonaws.com").to_owned();
+        self.calls.with_label_values(&[service.as_str(), event.event_name.as_str(), code.as_str()]).inc();
+        match self.parts.recorder.record(event).await {
+            Ok(_) => outcome,
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a call could not be recorded");
+                Err(AwsError::with_status(
+                    503,
+                    "ServiceUnavailable",
+                    "The request could not be recorded and is not confirmed. Please try again.",
+                ))
+            }
+        }
+    }
+}
+
+fn find_operation(service: &dyn Service, name: &str) -> Option<&'static Operation> {
+    service.operations().iter().find(|operation| operation.name == name)
+}
+
+async fn read_whole(mut body: Body, limit_bytes: usize, exchange: &Exchange) -> Result<Bytes, AwsError> {
+    let mut whole = BytesMut::new();
+    while let Some(piece) = body.next().await {
+        let piece = piece.map_err(body_error)?;
+        if whole.len() + piece.len() > limit_bytes {
+            return Err(exchange.too_large());
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole.freeze())
+}
+
+fn body_error(error: BodyError) -> AwsError {
+    match error {
+        BodyError::Refused(error) => error,
+        BodyError::Incomplete(_) => AwsError::invalid(
+            "IncompleteBody",
+            "You did not provide the number of bytes specified by the Content-Length HTTP header.",
+        ),
+        BodyError::Storage(source) => AwsError::internal(source),
+    }
+}
+
+fn log_fault(error: &AwsError, request_id: &EventId) {
+    if error.status >= 500 {
+        let source = std::error::Error::source(error);
+        tracing::error!(%request_id, code = %error.code, source, "a call failed by the server's fault");
+    }
+}

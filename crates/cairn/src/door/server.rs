@@ -1,0 +1,282 @@
+//! The socket: accepts connections, with or without TLS, and hands each request to the door.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cairn_wire::front::ReplyBody;
+use cairn_wire::{Body, BodyError, BodySource};
+use futures::StreamExt;
+use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::{CipherSuite, ProtocolVersion, ServerConfig};
+
+use super::{Door, Peer, TlsFacts};
+
+/// The most connections at a time; further ones wait in the listener's backlog.
+const CONNECTIONS_MAX: usize = 1024;
+/// How long a client may take to send a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may pause inside a request's body.
+const BODY_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long requests under way may take to end after the server was told to stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where the certificate and its key are.
+#[derive(Clone, Debug)]
+pub struct TlsSettings {
+    /// The certificate chain, PEM.
+    pub cert: PathBuf,
+    /// The key, PEM.
+    pub key: PathBuf,
+}
+
+/// Why the server cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The address cannot be bound.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A PEM file cannot be read.
+    #[error("cannot read {path}")]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The certificate and key cannot be used.
+    #[error("the certificate and key cannot be used")]
+    Certificate(#[source] tokio_rustls::rustls::Error),
+}
+
+/// A bound socket.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<TlsAcceptor>,
+}
+
+type HttpBody = UnsyncBoxBody<Bytes, BodyError>;
+
+impl Server {
+    /// Binds `address`.
+    pub async fn bind(address: SocketAddr, tls: Option<&TlsSettings>) -> Result<Self, ServerError> {
+        let tls = tls.map(acceptor).transpose()?;
+        let failed = |source| ServerError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, address, tls })
+    }
+
+    /// The URL that clients on this machine reach the server by.
+    pub fn endpoint(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let mut address = self.address;
+        if address.ip().is_unspecified() {
+            let loopback =
+                if address.is_ipv4() { [127, 0, 0, 1].into() } else { "::1".parse().expect("an address") };
+            address.set_ip(loopback);
+        }
+        format!("{scheme}://{address}")
+    }
+
+    /// Serves until `stop` turns true, then lets requests under way end.
+    pub async fn run(self, door: Arc<Door>, mut stop: watch::Receiver<bool>) {
+        let graceful = GracefulShutdown::new();
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            let (stream, address) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of descriptors, most likely: trying again at once would spin.
+                    tracing::error!(error = &error as &dyn std::error::Error, "cannot accept a connection");
+                    let pause = Duration::from_millis(100);
+                    if tokio::time::timeout(pause, stop.wait_for(|stop| *stop)).await.is_ok() {
+                        break;
+                    }
+                    continue;
+                }
+            };
+            let (door, tls, watcher) = (Arc::clone(&door), self.tls.clone(), graceful.watcher());
+            tokio::spawn(async move {
+                connection(stream, address, tls, door, watcher).await;
+                drop(place);
+            });
+        }
+        drop(self.listener);
+        if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+            tracing::warn!("some requests were still under way and were cut off");
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    address: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    door: Arc<Door>,
+    watcher: Watcher,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%address, %error, "the connection went away at once");
+        return;
+    }
+    let Some(acceptor) = tls else {
+        return serve(stream, Peer { address: address.ip(), tls: None }, door, watcher).await;
+    };
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let session = stream.get_ref().1;
+            let tls =
+                session.protocol_version().zip(session.negotiated_cipher_suite()).map(|(version, suite)| {
+                    TlsFacts { version: tls_version(version), cipher_suite: suite_name(suite.suite()) }
+                });
+            serve(stream, Peer { address: address.ip(), tls }, door, watcher).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%address, %error, "the TLS handshake failed"),
+        Err(_) => tracing::debug!(%address, "the TLS handshake took too long"),
+    }
+}
+
+async fn serve<S>(stream: S, peer: Peer, door: Arc<Door>, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let address = peer.address;
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (door, peer) = (Arc::clone(&door), peer.clone());
+        async move {
+            let (parts, body) = request.into_parts();
+            let length_bytes = http_body::Body::size_hint(&body).exact();
+            let reply = door.answer(parts, Body::new(Received(body), length_bytes), peer).await;
+            Ok::<_, std::convert::Infallible>(sendable(reply))
+        }
+    });
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder.http2().timer(TokioTimer::new());
+    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%address, error, "a connection ended in an error");
+    }
+}
+
+/// A request's body, as it comes from the socket.
+struct Received(Incoming);
+
+#[async_trait]
+impl BodySource for Received {
+    async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
+        loop {
+            let frame = match tokio::time::timeout(BODY_PAUSE_MAX, self.0.frame()).await {
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(error))) => return Some(Err(BodyError::Incomplete(Some(error.into())))),
+                Ok(None) => return None,
+                Err(_) => return Some(Err(BodyError::Incomplete(None))),
+            };
+            // HTTP trailers carry nothing here: AWS's clients send theirs inside the aws-chunked body.
+            if let Ok(data) = frame.into_data() {
+                return Some(Ok(data));
+            }
+        }
+    }
+}
+
+fn sendable(reply: Response<ReplyBody>) -> Response<HttpBody> {
+    reply.map(|body| match body {
+        ReplyBody::Whole(bytes) => Full::new(bytes).map_err(|never| match never {}).boxed_unsync(),
+        ReplyBody::Stream(body) => {
+            let pieces = futures::stream::unfold(body, |mut body| async move {
+                let piece = body.next().await?;
+                Some((piece, body))
+            });
+            StreamBody::new(pieces.map(|piece| piece.map(Frame::data))).boxed_unsync()
+        }
+    })
+}
+
+fn tls_version(version: ProtocolVersion) -> String {
+    match version {
+        ProtocolVersion::TLSv1_2 => "TLSv1.2".to_owned(),
+        ProtocolVersion::TLSv1_3 => "TLSv1.3".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// `ECDHE-RSA-AES128-GCM-SHA256` for TLS 1.2 and `TLS_AES_128_GCM_SHA256` for 1.3, as AWS's records name them.
+fn suite_name(suite: CipherSuite) -> String {
+    let name = format!("{suite:?}");
+    match name.strip_prefix("TLS13_") {
+        Some(rest) => format!("TLS_{rest}"),
+        None => name
+            .trim_start_matches("TLS_")
+            .replace("_WITH_AES_128_", "-AES128-")
+            .replace("_WITH_AES_256_", "-AES256-")
+            .replace('_', "-"),
+    }
+}
+
+fn acceptor(settings: &TlsSettings) -> Result<TlsAcceptor, ServerError> {
+    let certificates =
+        pem(&settings.cert, |reader| rustls_pemfile::certs(reader).collect::<Result<Vec<_>, _>>())?;
+    let key = pem(&settings.key, |reader| {
+        rustls_pemfile::private_key(reader)?
+            .ok_or_else(|| io::Error::other("there is no private key in the file"))
+    })?;
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(certificates, key)
+        .map_err(ServerError::Certificate)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+fn pem<T>(path: &Path, read: impl FnOnce(&mut dyn io::BufRead) -> io::Result<T>) -> Result<T, ServerError> {
+    let failed = |source| ServerError::Pem { path: path.to_owned(), source };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    read(&mut io::BufReader::new(file)).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cipher_suites_are_named_as_records_name_them() {
+        assert_eq!(
+            suite_name(CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256),
+            "ECDHE-RSA-AES128-GCM-SHA256"
+        );
+        assert_eq!(suite_name(CipherSuite::TLS13_AES_256_GCM_SHA384), "TLS_AES_256_GCM_SHA384");
+    }
+}

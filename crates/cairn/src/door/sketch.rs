@@ -1,0 +1,251 @@
+//! What is known of a call so far, from its first byte to its answer: the draft of its event.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cairn_core::record::Category;
+use cairn_core::record::build::CallEvent;
+use cairn_core::{AccountId, EventId, Principal, Region};
+use cairn_services::{Access, Caller, EventKind, Operation, Service, Target};
+use cairn_wire::front::Exchange;
+use cairn_wire::{AwsError, Body, BodyError, BodySource, Call, Reply, recorded};
+use http::request::Parts;
+use serde_json::{Map, Value, json};
+
+use super::identify::Identified;
+use super::{Arrival, Peer};
+
+/// The region of calls that name none.
+const DEFAULT_REGION: &str = "us-east-1";
+/// Beginnings of the names of operations that change nothing, for services that Cairn does not have.
+const READING: [&str; 8] = ["Get", "List", "Describe", "Head", "Lookup", "Search", "BatchGet", "Select"];
+
+/// The draft of a call's event.
+pub struct Sketch {
+    arrival: Arrival,
+    host: Option<String>,
+    user_agent: Option<String>,
+    query_signed: bool,
+    principal: Principal,
+    access_key_id: Option<String>,
+    recipient: AccountId,
+    signed_region: Option<Region>,
+    fallback_region: Region,
+    service: Option<String>,
+    operation: Option<String>,
+    request_id: String,
+    embedded: Option<Arc<dyn Service>>,
+    known: Option<&'static Operation>,
+    request_parameters: Value,
+    response_elements: Value,
+    resources: Vec<Value>,
+    received_bytes: Arc<AtomicU64>,
+    sent_bytes: u64,
+}
+
+impl Sketch {
+    /// What the head of a request tells.
+    pub(super) fn of_request(parts: &Parts, arrival: &Arrival, first_account: &AccountId) -> Self {
+        let header = |name| parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+        Self {
+            arrival: arrival.clone(),
+            host: header("host").or_else(|| parts.uri.host()).map(str::to_owned),
+            user_agent: header("user-agent").map(str::to_owned),
+            query_signed: parts.uri.query().is_some_and(|query| query.contains("X-Amz-Signature=")),
+            principal: Principal::Anonymous,
+            access_key_id: None,
+            recipient: first_account.clone(),
+            signed_region: None,
+            fallback_region: DEFAULT_REGION.parse().expect("a region name"),
+            service: None,
+            operation: None,
+            request_id: String::new(),
+            embedded: None,
+            known: None,
+            request_parameters: Value::Null,
+            response_elements: Value::Null,
+            resources: Vec::new(),
+            received_bytes: Arc::default(),
+            sent_bytes: 0,
+        }
+    }
+
+    /// Who the request says it is from.
+    pub(super) fn set_identity(&mut self, identified: &Identified) {
+        self.principal = identified.principal();
+        self.access_key_id = identified.access_key_id().map(str::to_owned);
+        self.signed_region = identified.region();
+        if let Some(account) = self.principal.account() {
+            self.recipient = account.clone();
+        }
+    }
+
+    /// The signature did not verify: all that is known of the caller is the key that was claimed.
+    pub(super) fn set_unverified(&mut self) {
+        self.principal = Principal::Unknown { claimed_access_key_id: self.access_key_id.take() };
+    }
+
+    /// The region that the call was made in.
+    pub(super) fn region(&self) -> &Region {
+        self.signed_region.as_ref().unwrap_or(&self.fallback_region)
+    }
+
+    /// Counts bytes that were received.
+    pub(super) fn count_received(&self, bytes: u64) {
+        self.received_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The same body, its bytes counted as they are read.
+    pub(super) fn counted(&self, body: Body) -> Body {
+        let length_bytes = body.length_bytes();
+        Body::new(Counted { body, total: Arc::clone(&self.received_bytes) }, length_bytes)
+    }
+
+    /// The call's parameters as its record shows them.
+    pub(super) fn set_params(&mut self, call: &Call) {
+        self.request_parameters = self
+            .embedded
+            .as_ref()
+            .and_then(|service| service.recorded_request(call))
+            .unwrap_or_else(|| recorded::recorded_input(&call.service, &call.operation, &call.params));
+    }
+
+    /// The service, whose calls act and are recorded in one region where it has no regions.
+    pub(super) fn set_service(&mut self, service: &Arc<dyn Service>) {
+        if let Some(region) = service.global_region() {
+            self.signed_region = Some(region.parse().expect("a service names a region"));
+        }
+        self.embedded = Some(Arc::clone(service));
+    }
+
+    /// The operation, where the service has it.
+    pub(super) fn set_operation(&mut self, operation: &'static Operation) {
+        self.known = Some(operation);
+    }
+
+    /// What the call is about.
+    pub(super) fn set_target(&mut self, caller: &Caller, target: &Target) {
+        self.recipient = caller.account.clone();
+        let element = |resource: &cairn_services::Resource| {
+            let mut element = Map::new();
+            if let Some(account) = &resource.account {
+                element.insert("accountId".into(), json!(account));
+            }
+            element.insert("type".into(), json!(resource.kind));
+            element.insert("ARN".into(), json!(resource.arn));
+            Value::Object(element)
+        };
+        self.resources = target.resources.iter().map(element).collect();
+    }
+
+    /// What the service answered.
+    pub(super) fn set_reply(&mut self, service: &dyn Service, operation: &Operation, reply: &Reply) {
+        self.sent_bytes = reply.body.as_ref().and_then(Body::length_bytes).unwrap_or(0);
+        if operation.access == Access::Write {
+            self.response_elements = service
+                .recorded_reply(operation, &reply.result)
+                .unwrap_or_else(|| recorded::recorded_output(service.model(), operation.name, &reply.result));
+        }
+    }
+
+    /// Takes the names of service and operation, and the request's id as the reply has it, from the exchange.
+    pub(super) fn name_after(&mut self, exchange: &Exchange) {
+        if exchange.knows_operation() {
+            self.service = exchange.service().map(str::to_owned);
+            self.operation = exchange.operation().map(str::to_owned);
+            self.request_id = exchange.request_id_text(&self.arrival.request_id);
+        }
+    }
+
+    /// The event; none where the request named no operation.
+    pub(super) fn into_event(self, error: Option<&AwsError>, event_id: &EventId) -> Option<CallEvent> {
+        let service = self.service.as_deref()?;
+        let operation = self.operation.as_deref()?;
+        let event_name = self.known.map_or(operation, |known| known.event_name).to_owned();
+        let read_only = self.known.map_or_else(
+            || READING.iter().any(|prefix| operation.starts_with(prefix)),
+            |known| known.access == Access::Read,
+        );
+        let data = self.known.is_some_and(|known| known.kind == EventKind::Data);
+        let region = self.region().clone();
+        let s3_data = (service == "s3").then(|| self.s3_data());
+        Some(CallEvent {
+            user_identity: self.principal.user_identity(self.access_key_id.as_deref()),
+            time: self.arrival.now,
+            event_source: recorded::event_source(service),
+            event_name,
+            region,
+            source_ip_address: self.arrival.peer.address.to_canonical().to_string(),
+            error: error.map(|error| (self.error_code(error), error.message.clone())),
+            additional_event_data: s3_data,
+            request_id: Some(self.request_id),
+            event_id: event_id.clone(),
+            read_only,
+            category: if data { Category::Data } else { Category::Management },
+            tls_details: tls_details(&self.arrival.peer, self.host.as_deref()),
+            user_agent: self.user_agent,
+            request_parameters: self.request_parameters,
+            response_elements: self.response_elements,
+            resources: self.resources,
+            recipient: self.recipient,
+        })
+    }
+
+    fn error_code(&self, error: &AwsError) -> String {
+        let recorded = self.embedded.as_ref().and_then(|service| service.recorded_error_code(error));
+        recorded.unwrap_or_else(|| error.code.to_string())
+    }
+
+    /// What S3's records add, as in delivered log files.
+    fn s3_data(&self) -> Value {
+        let mut data = Map::new();
+        if self.principal != Principal::Anonymous {
+            data.insert("SignatureVersion".into(), json!("SigV4"));
+        }
+        if let Some(tls) = &self.arrival.peer.tls {
+            data.insert("CipherSuite".into(), json!(tls.cipher_suite));
+        }
+        data.insert("bytesTransferredIn".into(), json!(self.received_bytes.load(Ordering::Relaxed)));
+        if self.principal != Principal::Anonymous {
+            let method = if self.query_signed { "QueryString" } else { "AuthHeader" };
+            data.insert("AuthenticationMethod".into(), json!(method));
+        }
+        data.insert("x-amz-id-2".into(), json!(Exchange::host_id_text(&self.arrival.request_id)));
+        data.insert("bytesTransferredOut".into(), json!(self.sent_bytes));
+        Value::Object(data)
+    }
+}
+
+fn tls_details(peer: &Peer, host: Option<&str>) -> Option<Value> {
+    let mut details = Map::new();
+    if let Some(tls) = &peer.tls {
+        details.insert("tlsVersion".into(), json!(tls.version));
+        details.insert("cipherSuite".into(), json!(tls.cipher_suite));
+    }
+    if let Some(host) = host {
+        details.insert("clientProvidedHostHeader".into(), json!(host));
+    }
+    (!details.is_empty()).then_some(Value::Object(details))
+}
+
+struct Counted {
+    body: Body,
+    total: Arc<AtomicU64>,
+}
+
+#[async_trait]
+impl BodySource for Counted {
+    async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
+        let piece = self.body.next().await;
+        if let Some(Ok(bytes)) = &piece {
+            self.total.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        }
+        piece
+    }
+
+    fn trailers(&self) -> &[(String, String)] {
+        self.body.trailers()
+    }
+}

@@ -1,0 +1,35 @@
+//! `cairn env`: the lines that point a shell's AWS clients at a server.
+
+use std::error::Error;
+use std::path::Path;
+
+use cairn_core::AccountId;
+
+use crate::data_folder::{self, RootKeys, ServerFile};
+
+/// Prints the `export` lines for the account's root user.
+#[allow(clippy::print_stdout, reason = "the lines are the command's output")]
+pub fn print(data: &Path, account: Option<&AccountId>) -> Result<(), Box<dyn Error>> {
+    let server = data_folder::read_server(data)?;
+    let credentials = data_folder::read_credentials(data)?;
+    let wanted = |keys: &&RootKeys| account.is_none_or(|account| keys.account == *account);
+    let keys = credentials.accounts.iter().find(wanted).ok_or_else(|| match account {
+        Some(account) => format!("there is no account {account} in {}", data.display()),
+        None => format!("there is no account in {}", data.display()),
+    })?;
+    print!("{}{}", place_lines(&server), key_lines(keys));
+    Ok(())
+}
+
+/// The lines that name the endpoint and the region.
+pub fn place_lines(server: &ServerFile) -> String {
+    format!("export AWS_ENDPOINT_URL={}\nexport AWS_DEFAULT_REGION={}\n", server.endpoint, server.region)
+}
+
+/// The lines that hold the keys.
+pub fn key_lines(keys: &RootKeys) -> String {
+    format!(
+        "export AWS_ACCESS_KEY_ID={}\nexport AWS_SECRET_ACCESS_KEY={}\n",
+        keys.access_key_id, keys.secret_access_key
+    )
+}

@@ -1,0 +1,258 @@
+//! `cairn serve`: opens the stores, wires services and stages to them, and runs until it is told to stop.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cairn_core::{AccountId, Clock, Entropy};
+use cairn_services::Service;
+use cairn_services::cloudtrail::{self, CloudTrail};
+use cairn_services::iam::{Iam, RootCredentials};
+use cairn_services::s3::S3;
+use cairn_services::sts::Sts;
+use cairn_store::blobs::FileBlobs;
+use cairn_store::catalog::sqlite::SqliteCatalog;
+use cairn_store::history::{SegmentHistory, SegmentSettings};
+use cairn_store::log::{LogSettings, SegmentLog};
+use cairn_store::{Catalog, EventLog, History};
+use cairn_trail::Recorder;
+use cairn_trail::delivery::{DeliverySettings, DeliveryStage};
+use cairn_trail::digest::{DigestSettings, DigestStage};
+use cairn_trail::history::HistoryStage;
+use cairn_trail::keys::{KeySettings, SigningKeys};
+use cairn_wire::front::{Front, FrontSettings};
+use prometheus::Registry;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, watch};
+
+use crate::data_folder::{DataFolder, RootKeys, ServerFile};
+use crate::door::{BUFFERED_BODY_BYTES_MAX, Door, DoorParts, Server};
+use crate::env::{key_lines, place_lines};
+use crate::settings::Settings;
+use crate::stages::Stages;
+use crate::system::{SystemClock, SystemEntropy};
+
+/// How often the last use of access keys is written down.
+const KEY_USE_INTERVAL: Duration = Duration::from_secs(60);
+/// How often blobs without an object are looked for.
+const GARBAGE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
+
+/// Runs the server until Ctrl-C or SIGTERM.
+pub fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
+    let folder = DataFolder::open(&settings.data)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(&settings, &folder))
+}
+
+/// What everything works with.
+struct Ground {
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    registry: Registry,
+    catalog: Catalog,
+    log: Arc<dyn EventLog>,
+    history: Arc<dyn History>,
+    /// Wakes the stages.
+    wake: Arc<Notify>,
+}
+
+/// The services that others than the door use.
+struct Services {
+    iam: Arc<Iam>,
+    s3: Arc<S3>,
+    keys: SigningKeys,
+}
+
+async fn serve(settings: &Settings, folder: &DataFolder) -> Result<(), Box<dyn Error>> {
+    let ground = open_ground(settings, folder).await?;
+    let services = open_services(settings, folder, &ground)?;
+    let root = services.iam.ensure_first_account(settings.account.as_ref()).await?;
+    let door = Arc::new(open_door(settings, &ground, &services, root.account.clone())?);
+
+    let server = Server::bind(settings.listen, settings.tls.as_ref()).await?;
+    let place = folder.write_server(&server.endpoint(), &settings.region)?;
+    announce(folder, settings, &place, &root)?;
+
+    let (stop, stopped) = watch::channel(false);
+    let stages = start_stages(settings, &ground, &services, stopped.clone())?;
+    let serving = tokio::spawn(server.run(Arc::clone(&door), stopped));
+    wait_for_signal().await?;
+    tracing::info!("stopping: requests under way may end");
+    stop.send_replace(true);
+    serving.await?;
+    stages.join().await;
+    services.iam.flush_last_used().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground, Box<dyn Error>> {
+    let registry = Registry::new();
+    let catalog = Catalog::new(SqliteCatalog::open(&folder.join("catalog.sqlite"), &registry)?);
+    let log = Arc::new(SegmentLog::open(&folder.join("log"), LogSettings::default(), &registry)?);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let history_settings =
+        SegmentSettings { retention: settings.history_retention, ..SegmentSettings::default() };
+    let history =
+        SegmentHistory::open(&folder.join("history"), catalog.clone(), Arc::clone(&clock), history_settings)
+            .await?;
+    Ok(Ground {
+        clock,
+        entropy: Arc::new(SystemEntropy::new()),
+        registry,
+        catalog,
+        log,
+        history: Arc::new(history),
+        wake: Arc::default(),
+    })
+}
+
+fn open_services(
+    settings: &Settings,
+    folder: &DataFolder,
+    ground: &Ground,
+) -> Result<Services, Box<dyn Error>> {
+    let (clock, entropy) = (&ground.clock, &ground.entropy);
+    let blobs = FileBlobs::open(&folder.join("blobs"), Arc::clone(entropy), &ground.registry)?;
+    let rotate_after = settings.key_rotation_interval;
+    let key_settings = KeySettings { rotate_after, validity: rotate_after + rotate_after / 2 };
+    Ok(Services {
+        iam: Arc::new(Iam::new(ground.catalog.clone(), Arc::clone(clock), Arc::clone(entropy))),
+        s3: Arc::new(S3::new(
+            ground.catalog.clone(),
+            Arc::new(blobs),
+            Arc::clone(clock),
+            Arc::clone(entropy),
+        )),
+        keys: SigningKeys::new(ground.catalog.clone(), Arc::clone(clock), key_settings),
+    })
+}
+
+fn open_door(
+    settings: &Settings,
+    ground: &Ground,
+    services: &Services,
+    first_account: AccountId,
+) -> Result<Door, Box<dyn Error>> {
+    let wake = Arc::clone(&ground.wake);
+    let cloudtrail = CloudTrail::new(cloudtrail::Deps {
+        catalog: ground.catalog.clone(),
+        log: Arc::clone(&ground.log),
+        history: Arc::clone(&ground.history),
+        bucket: Arc::clone(&services.s3) as _,
+        keys: services.keys.clone(),
+        changed: Arc::new(move || wake.notify_waiters()),
+        settings: cloudtrail::Settings::default(),
+    });
+    let embedded: Vec<Arc<dyn Service>> = vec![
+        Arc::new(cloudtrail),
+        Arc::clone(&services.s3) as _,
+        Arc::clone(&services.iam) as _,
+        Arc::new(Sts::new()),
+    ];
+    let front = Front::new(FrontSettings {
+        s3_hosts: settings.s3_hosts.clone(),
+        buffered_body_bytes_max: BUFFERED_BODY_BYTES_MAX,
+    });
+    Ok(Door::new(DoorParts {
+        front,
+        services: embedded,
+        iam: Arc::clone(&services.iam),
+        recorder: Recorder::new(Arc::clone(&ground.log), Arc::clone(&ground.clock)),
+        clock: Arc::clone(&ground.clock),
+        entropy: Arc::clone(&ground.entropy),
+        first_account,
+        registry: ground.registry.clone(),
+    })?)
+}
+
+fn start_stages(
+    settings: &Settings,
+    ground: &Ground,
+    services: &Services,
+    stopped: watch::Receiver<bool>,
+) -> Result<Stages, Box<dyn Error>> {
+    let (log, clock, registry) = (&ground.log, &ground.clock, &ground.registry);
+    let history = HistoryStage::new(Arc::clone(log), Arc::clone(&ground.history), Arc::clone(clock));
+    history.register(registry)?;
+    let delivery = DeliveryStage::new(
+        Arc::clone(log),
+        ground.catalog.clone(),
+        Arc::clone(&services.s3) as _,
+        Arc::clone(clock),
+        DeliverySettings { delivery_interval: settings.delivery_interval, ..DeliverySettings::default() },
+        registry,
+    )?;
+    let digest = DigestStage::new(
+        ground.catalog.clone(),
+        Arc::clone(&services.s3) as _,
+        services.keys.clone(),
+        Arc::clone(clock),
+        &DigestSettings { digest_interval: settings.digest_interval },
+        registry,
+    )?;
+    let delivery = Arc::new(delivery);
+    let mut running = Stages::new(Arc::clone(clock), Arc::clone(&ground.wake), stopped, registry)?;
+    running.start_history(history, Arc::clone(log));
+    running.start_delivery(Arc::clone(&delivery));
+    running.start_digest(digest);
+    running.start_trim(Arc::clone(log), Arc::clone(&ground.history), delivery);
+    start_housekeeping(&mut running, ground, services);
+    Ok(running)
+}
+
+/// Writes down when access keys were used, and removes blobs that a crash left without an object.
+fn start_housekeeping(running: &mut Stages, ground: &Ground, services: &Services) {
+    let (iam, clock) = (Arc::clone(&services.iam), Arc::clone(&ground.clock));
+    running.start_timed("key use", move || {
+        let (iam, clock) = (Arc::clone(&iam), Arc::clone(&clock));
+        async move {
+            iam.flush_last_used().await?;
+            Ok(clock.now().plus(KEY_USE_INTERVAL))
+        }
+    });
+    let (s3, clock) = (Arc::clone(&services.s3), Arc::clone(&ground.clock));
+    running.start_timed("garbage", move || {
+        let (s3, clock) = (Arc::clone(&s3), Arc::clone(&clock));
+        async move {
+            s3.collect_garbage().await?;
+            Ok(clock.now().plus(GARBAGE_INTERVAL))
+        }
+    });
+}
+
+/// Says where the server is; on first start also the root keys, which are written down for `cairn env`.
+#[allow(clippy::print_stdout, reason = "the lines are for whoever started the server")]
+fn announce(
+    folder: &DataFolder,
+    settings: &Settings,
+    place: &ServerFile,
+    root: &RootCredentials,
+) -> Result<(), Box<dyn Error>> {
+    let keys = root.key.as_ref().map(|key| RootKeys {
+        account: root.account.clone(),
+        access_key_id: key.access_key_id.clone(),
+        secret_access_key: key.secret.expose().to_owned(),
+    });
+    folder.write_credentials(keys.iter().cloned().collect())?;
+    let data = settings.data.display();
+    print!("{}", place_lines(place));
+    match keys.filter(|_| root.is_new) {
+        Some(keys) => print!(
+            "{}# The root keys of account {} are shown this once; `cairn env --data {data}` prints them again.\n",
+            key_lines(&keys),
+            root.account
+        ),
+        None => println!("# Account {}; its keys: eval \"$(cairn env --data {data})\"", root.account),
+    }
+    tracing::info!(endpoint = place.endpoint, account = %root.account, data = %data, "cairn takes calls");
+    Ok(())
+}
+
+async fn wait_for_signal() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
+}

@@ -1,0 +1,243 @@
+//! Settings: flags, then environment variables, then the settings file, then defaults.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cairn_core::{AccountId, Region};
+use clap::Args;
+use serde::Deserialize;
+
+use crate::door::TlsSettings;
+
+/// Where Cairn listens by default: loopback only.
+const LISTEN_DEFAULT: &str = "127.0.0.1:4580";
+/// The shortest interval between deliveries.
+const DELIVERY_INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// The shortest interval between digests, whose names and times count in seconds; and of everything else.
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// How often AWS delivers.
+const DELIVERY_INTERVAL_DEFAULT: Duration = Duration::from_secs(5 * 60);
+/// How often AWS makes digests.
+const DIGEST_INTERVAL_DEFAULT: Duration = Duration::from_secs(3600);
+/// How long AWS keeps events in the event history.
+const HISTORY_RETENTION_DEFAULT: Duration = Duration::from_secs(90 * 24 * 3600);
+/// About how often AWS replaces a region's signing key.
+const KEY_ROTATION_DEFAULT: Duration = Duration::from_secs(20 * 24 * 3600);
+
+/// The settings of `cairn serve` as they are given: every one may be a flag, an environment variable or a line of
+/// the settings file.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Given {
+    /// The data folder; made on first start.
+    #[arg(long, env = "CAIRN_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// The address and port to listen on [default: 127.0.0.1:4580]; port 0 takes a free one.
+    #[arg(long, env = "CAIRN_LISTEN", value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+
+    /// How often log files are delivered [default: 5m].
+    #[arg(long, env = "CAIRN_DELIVERY_INTERVAL", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[serde(default, deserialize_with = "duration")]
+    delivery_interval: Option<Duration>,
+
+    /// How often digest files are made [default: 1h].
+    #[arg(long, env = "CAIRN_DIGEST_INTERVAL", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[serde(default, deserialize_with = "duration")]
+    digest_interval: Option<Duration>,
+
+    /// How long the event history keeps events [default: 90days].
+    #[arg(long, env = "CAIRN_HISTORY_RETENTION", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[serde(default, deserialize_with = "duration")]
+    history_retention: Option<Duration>,
+
+    /// How often a region's digest signing key is replaced; it stays valid half as long again [default: 20days].
+    #[arg(long, env = "CAIRN_KEY_ROTATION_INTERVAL", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[serde(default, deserialize_with = "duration")]
+    key_rotation_interval: Option<Duration>,
+
+    /// The id of the first account, 12 digits [default: chosen at random on first start].
+    #[arg(long, env = "CAIRN_ACCOUNT", value_name = "ID")]
+    account: Option<AccountId>,
+
+    /// The region that `cairn env` names [default: us-east-1].
+    #[arg(long, env = "CAIRN_REGION", value_name = "NAME")]
+    region: Option<Region>,
+
+    /// Host names under which `BUCKET.NAME` addresses a bucket; repeat or separate by commas [default: localhost].
+    #[arg(long, env = "CAIRN_S3_HOSTS", value_name = "NAME", value_delimiter = ',')]
+    s3_hosts: Option<Vec<String>>,
+
+    /// A certificate chain in PEM form: with it and --tls-key, Cairn serves HTTPS.
+    #[arg(long, env = "CAIRN_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key in PEM form.
+    #[arg(long, env = "CAIRN_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+}
+
+/// The settings with everything filled in.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The data folder.
+    pub data: PathBuf,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// How often log files are delivered.
+    pub delivery_interval: Duration,
+    /// How often digests are made.
+    pub digest_interval: Duration,
+    /// How long the event history goes back.
+    pub history_retention: Duration,
+    /// How often signing keys are replaced.
+    pub key_rotation_interval: Duration,
+    /// The id for the first account, if it is to be a certain one.
+    pub account: Option<AccountId>,
+    /// The region that `cairn env` names.
+    pub region: Region,
+    /// Host names for virtual-host style requests.
+    pub s3_hosts: Vec<String>,
+    /// Certificate chain and key, where HTTPS is served.
+    pub tls: Option<TlsSettings>,
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The settings file cannot be read.
+    #[error("cannot read the settings file {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The settings file is not understood.
+    #[error("the settings file {path} is not understood")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// No data folder was named.
+    #[error("name the data folder: --data DIR, CAIRN_DATA or `data` in the settings file")]
+    NoData,
+    /// An interval is too short.
+    #[error("{name} is {given:?}, the shortest is {shortest:?}")]
+    Interval {
+        /// The setting.
+        name: &'static str,
+        /// What was given.
+        given: Duration,
+        /// The least.
+        shortest: Duration,
+    },
+    /// Half of the TLS settings.
+    #[error("--tls-cert and --tls-key go together")]
+    HalfTls,
+}
+
+impl Given {
+    /// Fills in what was not given from the settings file, if there is one, and from the defaults.
+    pub fn resolve(self, file: Option<&Path>) -> Result<Settings, SettingsError> {
+        let file = file.map_or_else(|| Ok(Self::default()), Self::read)?;
+        let tls = match (self.tls_cert.or(file.tls_cert), self.tls_key.or(file.tls_key)) {
+            (Some(cert), Some(key)) => Some(TlsSettings { cert, key }),
+            (None, None) => None,
+            _ => return Err(SettingsError::HalfTls),
+        };
+        Ok(Settings {
+            data: self.data.or(file.data).ok_or(SettingsError::NoData)?,
+            listen: self
+                .listen
+                .or(file.listen)
+                .unwrap_or_else(|| LISTEN_DEFAULT.parse().expect("the default is an address")),
+            delivery_interval: at_least(
+                DELIVERY_INTERVAL_MIN,
+                "delivery-interval",
+                self.delivery_interval.or(file.delivery_interval).unwrap_or(DELIVERY_INTERVAL_DEFAULT),
+            )?,
+            digest_interval: at_least(
+                INTERVAL_MIN,
+                "digest-interval",
+                self.digest_interval.or(file.digest_interval).unwrap_or(DIGEST_INTERVAL_DEFAULT),
+            )?,
+            history_retention: at_least(
+                INTERVAL_MIN,
+                "history-retention",
+                self.history_retention.or(file.history_retention).unwrap_or(HISTORY_RETENTION_DEFAULT),
+            )?,
+            key_rotation_interval: at_least(
+                INTERVAL_MIN,
+                "key-rotation-interval",
+                self.key_rotation_interval.or(file.key_rotation_interval).unwrap_or(KEY_ROTATION_DEFAULT),
+            )?,
+            account: self.account.or(file.account),
+            region: self
+                .region
+                .or(file.region)
+                .unwrap_or_else(|| "us-east-1".parse().expect("the default is a region")),
+            s3_hosts: self.s3_hosts.or(file.s3_hosts).unwrap_or_else(|| vec!["localhost".to_owned()]),
+            tls,
+        })
+    }
+
+    fn read(path: &Path) -> Result<Self, SettingsError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
+        toml::from_str(&text)
+            .map_err(|source| SettingsError::Parse { path: path.to_owned(), source: Box::new(source) })
+    }
+}
+
+fn at_least(shortest: Duration, name: &'static str, given: Duration) -> Result<Duration, SettingsError> {
+    if given < shortest { Err(SettingsError::Interval { name, given, shortest }) } else { Ok(given) }
+}
+
+fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(given: Given, file: &str) -> Result<Settings, SettingsError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cairn.toml");
+        std::fs::write(&path, file).unwrap();
+        given.resolve(Some(&path))
+    }
+
+    #[test]
+    fn what_is_given_wins_over_the_file_and_the_file_over_defaults() {
+        let given = Given { data: Some("/given".into()), ..Given::default() };
+        let settings = resolve(given, "data = '/file'\ndelivery-interval = '20s'").unwrap();
+        assert_eq!(settings.data, Path::new("/given"));
+        assert_eq!(settings.delivery_interval, Duration::from_secs(20));
+        assert_eq!(settings.digest_interval, Duration::from_secs(3600));
+        assert!(settings.listen.ip().is_loopback());
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_refused_with_the_reason() {
+        let refused = |file: &str| resolve(Given::default(), file).unwrap_err().to_string();
+        assert_eq!(
+            refused(""),
+            "name the data folder: --data DIR, CAIRN_DATA or `data` in the settings file"
+        );
+        assert_eq!(
+            refused("data = '/d'\ndigest-interval = '10ms'"),
+            "digest-interval is 10ms, the shortest is 1s"
+        );
+        assert_eq!(refused("data = '/d'\ntls-cert = 'c.pem'"), "--tls-cert and --tls-key go together");
+        assert!(refused("dta = '/d'").ends_with("is not understood"));
+    }
+}

@@ -1,0 +1,195 @@
+//! Runs the stages: each on a timer and on a wake-up, until the server stops.
+
+use std::error::Error;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cairn_core::{Clock, Timestamp};
+use cairn_store::{EventLog, History};
+use cairn_trail::delivery::DeliveryStage;
+use cairn_trail::digest::DigestStage;
+use cairn_trail::history::HistoryStage;
+use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+/// The longest that a wait goes on without a look at the clock.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// The shortest: a stage that is always due still lets others work.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+/// How long a stage waits after a failure.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
+/// How often entries of the log that no stage needs any more are let go.
+const TRIM_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The running stages.
+pub struct Stages {
+    tasks: JoinSet<()>,
+    clock: Arc<dyn Clock>,
+    wake: Arc<Notify>,
+    stop: watch::Receiver<bool>,
+    failures: IntCounterVec,
+    log_start: IntGauge,
+    log_end: IntGauge,
+}
+
+type StageResult = Result<Timestamp, Box<dyn Error + Send + Sync>>;
+
+impl Stages {
+    /// No stages yet. `wake` wakes all of them; they end once `stop` turns true.
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        wake: Arc<Notify>,
+        stop: watch::Receiver<bool>,
+        registry: &Registry,
+    ) -> Result<Self, prometheus::Error> {
+        let failures = IntCounterVec::new(
+            Opts::new("cairn_stage_failures_total", "runs of a stage that failed and are tried again"),
+            &["stage"],
+        )?;
+        let log_start =
+            IntGauge::new("cairn_log_start_position", "the first position of the log still kept")?;
+        let log_end = IntGauge::new("cairn_log_end_position", "the position of the log's next entry")?;
+        registry.register(Box::new(failures.clone()))?;
+        registry.register(Box::new(log_start.clone()))?;
+        registry.register(Box::new(log_end.clone()))?;
+        Ok(Self { tasks: JoinSet::new(), clock, wake, stop, failures, log_start, log_end })
+    }
+
+    /// Starts the history: it runs whenever the log has grown.
+    pub fn start_history(&mut self, stage: HistoryStage, log: Arc<dyn EventLog>) {
+        let (stage, clock) = (Arc::new(stage), Arc::clone(&self.clock));
+        let ends = Arc::clone(&log);
+        self.start(
+            "history",
+            move || {
+                let (stage, clock) = (Arc::clone(&stage), Arc::clone(&clock));
+                async move {
+                    stage.run_once().await?;
+                    Ok(clock.now().plus(PAUSE_MAX))
+                }
+            },
+            move || ends.end(),
+            move |seen| {
+                let log = Arc::clone(&log);
+                async move { log.wait_past(seen).await }
+            },
+        );
+    }
+
+    /// Starts the delivery.
+    pub fn start_delivery(&mut self, stage: Arc<DeliveryStage>) {
+        self.start_timed("delivery", move || {
+            let stage = Arc::clone(&stage);
+            async move {
+                stage.run_once().await?;
+                Ok(stage.next_due())
+            }
+        });
+    }
+
+    /// Starts the digests.
+    pub fn start_digest(&mut self, stage: DigestStage) {
+        let stage = Arc::new(stage);
+        self.start_timed("digest", move || {
+            let stage = Arc::clone(&stage);
+            async move {
+                stage.run_once().await?;
+                Ok(stage.next_due())
+            }
+        });
+    }
+
+    /// Starts to let go of the log's entries that neither the history nor a trail needs any more.
+    pub fn start_trim(
+        &mut self,
+        log: Arc<dyn EventLog>,
+        history: Arc<dyn History>,
+        delivery: Arc<DeliveryStage>,
+    ) {
+        let clock = Arc::clone(&self.clock);
+        let (log_start, log_end) = (self.log_start.clone(), self.log_end.clone());
+        self.start_timed("trim", move || {
+            let (log, history, delivery) = (Arc::clone(&log), Arc::clone(&history), Arc::clone(&delivery));
+            let (clock, log_start, log_end) = (Arc::clone(&clock), log_start.clone(), log_end.clone());
+            async move {
+                let needed = history.durable_position().await?.min(delivery.needed_from().await?);
+                log.trim(needed).await?;
+                log_start.set(i64::try_from(log.start().0)?);
+                log_end.set(i64::try_from(log.end().0)?);
+                Ok(clock.now().plus(TRIM_INTERVAL))
+            }
+        });
+    }
+
+    /// Starts something that runs by the clock: `run` does what is due and says when the next thing is.
+    pub fn start_timed<F>(&mut self, name: &'static str, run: impl Fn() -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = StageResult> + Send,
+    {
+        self.start(name, run, || (), |()| std::future::pending());
+    }
+
+    /// `mark` is taken before a run, and `woken` returns when there is more to do than there was at the mark.
+    fn start<M, F, W>(
+        &mut self,
+        name: &'static str,
+        run: impl Fn() -> F + Send + Sync + 'static,
+        mark: impl Fn() -> M + Send + Sync + 'static,
+        woken: impl Fn(M) -> W + Send + Sync + 'static,
+    ) where
+        M: Send,
+        F: Future<Output = StageResult> + Send,
+        W: Future<Output = ()> + Send,
+    {
+        let (clock, wake, mut stop) = (Arc::clone(&self.clock), Arc::clone(&self.wake), self.stop.clone());
+        let failures = self.failures.with_label_values(&[name]);
+        self.tasks.spawn(async move {
+            while !*stop.borrow() {
+                let notified = wake.notified();
+                let (ran_at, marked) = (clock.now(), mark());
+                let due = run().await.unwrap_or_else(|error| {
+                    failures.inc();
+                    tracing::error!(stage = name, error = error.as_ref() as &dyn Error, "a stage failed");
+                    clock.now().plus(PAUSE_AFTER_ERROR)
+                });
+                let woken = async {
+                    tokio::select! {
+                        () = notified => {}
+                        () = woken(marked) => {}
+                        () = until(due, ran_at, clock.as_ref()) => {}
+                    }
+                };
+                tokio::select! {
+                    () = woken => {}
+                    _ = stop.wait_for(|stop| *stop) => {}
+                }
+            }
+            tracing::debug!(stage = name, "stopped");
+        });
+    }
+
+    /// Waits until all have ended.
+    pub async fn join(mut self) {
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(error = &error as &dyn Error, "a stage ended by itself");
+            }
+        }
+    }
+}
+
+/// Waits until the clock shows `due`, or a time before `ran_at`: a clock that was set back may make things due that
+/// would otherwise wait for hours.
+#[allow(clippy::disallowed_methods, reason = "this is where stages wait")]
+async fn until(due: Timestamp, ran_at: Timestamp, clock: &dyn Clock) {
+    tokio::time::sleep(PAUSE_MIN).await;
+    loop {
+        let now = clock.now();
+        if now >= due || now < ran_at {
+            return;
+        }
+        tokio::time::sleep(due.since(now).min(PAUSE_MAX)).await;
+    }
+}
