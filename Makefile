@@ -1,0 +1,70 @@
+# Two commands do all: `make demo` shows the main job, `make test` checks everything.
+# Whatever they need beyond Rust, Python and a C compiler is installed into .venv and .tools here.
+
+CARGO  ?= cargo
+PYTHON ?= python3
+VENV   := .venv
+PIP    := $(VENV)/bin/pip --quiet --disable-pip-version-check
+PYTEST := $(VENV)/bin/python -m pytest -q
+TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+
+.PHONY: demo test build release clients format lint tidy deny unit oracles e2e bench clean
+
+demo: clients build
+	$(VENV)/bin/python compat/demo.py --cairn $(TARGET)/debug/cairn --aws $(VENV)/bin/aws
+
+test: format lint tidy deny unit oracles e2e
+	@echo "all checks passed"
+
+build:
+	$(CARGO) build --locked
+
+release:
+	$(CARGO) build --locked --release
+
+# The real clients, pinned, in a virtual environment of the project's own.
+clients: $(VENV)/.installed
+
+$(VENV)/.installed: compat/requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -r compat/requirements.txt
+	touch $@
+
+format:
+	$(CARGO) fmt --all --check
+
+lint:
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+tidy:
+	$(CARGO) run --locked --quiet -p xtask -- tidy
+
+# Licences and sources of every dependency; advisories too, where their database can be reached.
+DENY := $(or $(shell command -v cargo-deny),$(CURDIR)/.tools/bin/cargo-deny)
+
+deny: $(DENY)
+	$(DENY) --offline --log-level error check licenses bans sources
+	@$(DENY) --log-level off check advisories >/dev/null 2>&1 && echo "advisories: none" \
+		|| $(DENY) --log-level error check advisories 2>&1 | grep -q 'failed to fetch\|failed to load advisory\|unable to fetch' \
+		&& echo "advisories: skipped, their database cannot be reached from here" || true
+
+$(CURDIR)/.tools/bin/cargo-deny:
+	$(CARGO) install --locked --quiet --root $(CURDIR)/.tools --version 0.20.2 cargo-deny
+
+unit:
+	$(CARGO) test --locked --workspace
+
+# Foreign implementations as judges of parts: botocore of the codec and the signatures, awscli of the digests.
+oracles: clients
+	$(CARGO) build --locked --workspace --examples
+	CAIRN_TARGET=$(TARGET)/debug $(PYTEST) compat/wire compat/sigv4 compat/trail
+
+# Foreign clients against the real binary.
+e2e: clients build
+	CAIRN_BIN=$(TARGET)/debug/cairn $(PYTEST) compat/e2e
+
+bench: clients release
+	$(VENV)/bin/python compat/bench.py --cairn $(TARGET)/release/cairn
+
+clean:
+	rm -rf $(VENV) .tools target
