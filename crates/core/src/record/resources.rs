@@ -213,4 +213,66 @@ mod tests {
             format!(r#""requestParameters":{{"bucketName":"{}"}}"#, "b".repeat(RESOURCE_NAME_BYTES_MAX + 1));
         check("s3.amazonaws.com", &long, &[]);
     }
+
+    /// The recorded events; none where they are not there.
+    fn recorded_events() -> Vec<Bytes> {
+        let shared = std::env::var_os("CAIRN_SHARED").map_or_else(
+            || concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared").into(),
+            std::path::PathBuf::from,
+        );
+        let mut events = Vec::new();
+        for folder in ["invictus", "stratus"] {
+            let folder = shared.join("fixtures/events").join(folder);
+            let Ok(files) = std::fs::read_dir(&folder) else {
+                println!("skipped: no fixtures at {}", folder.display());
+                return Vec::new();
+            };
+            for file in files {
+                let path = file.unwrap().path();
+                let mut text = std::fs::read(&path).unwrap();
+                if path.extension().is_some_and(|extension| extension == "gz") {
+                    text = crate::logfile::gunzip(&text, 64 * 1024 * 1024).unwrap();
+                }
+                let value: Value = serde_json::from_slice(&text).unwrap();
+                let records = value.get("Records").unwrap_or(&value).as_array().unwrap();
+                events.extend(records.iter().map(|record| Bytes::from(record.to_string())));
+            }
+        }
+        events
+    }
+
+    /// The numbers were counted apart from this program, with a script over the same files.
+    #[test]
+    fn resources_are_found_in_every_recorded_event_that_names_them() {
+        let events = recorded_events();
+        if events.is_empty() {
+            return;
+        }
+        let mut counts = std::collections::BTreeMap::new();
+        for event in events {
+            let record = Record::trusted(event);
+            let facts = record.facts().unwrap();
+            let resources = lookup_resources(&facts);
+            assert!(resources.len() <= RESOURCES_MAX);
+            let arns = facts.resources.iter().flatten().filter_map(|resource| resource.arn.as_deref());
+            for arn in arns {
+                assert!(resources.iter().any(|resource| resource.name == arn), "{arn}");
+            }
+            let mut kinds: Vec<_> = resources.into_iter().filter_map(|resource| resource.kind).collect();
+            kinds.sort();
+            kinds.dedup();
+            for kind in kinds {
+                *counts.entry((facts.event_source.clone().into_owned(), kind)).or_insert(0) += 1;
+            }
+        }
+        let count = |source: &str, kind: &str| counts[&(format!("{source}.amazonaws.com"), kind.to_owned())];
+        assert_eq!(count("ec2", "AWS::EC2::VPC"), 74);
+        assert_eq!(count("ec2", "AWS::EC2::Instance"), 35);
+        assert_eq!(count("iam", "AWS::IAM::User"), 34);
+        assert_eq!(count("iam", "AWS::IAM::Role"), 103);
+        assert_eq!(count("s3", "AWS::S3::Bucket"), 171);
+        assert_eq!(count("lambda", "AWS::Lambda::Function"), 14);
+        assert_eq!(count("secretsmanager", "AWS::SecretsManager::Secret"), 122);
+        assert_eq!(count("kms", "AWS::KMS::Key"), 198);
+    }
 }

@@ -21,28 +21,50 @@ pub(super) enum MergeError {
     Write(#[from] WriteError),
 }
 
-/// The segments that are to be merged next: of about the same size, so that an event is rewritten only as often as
-/// the sizes have steps, and expiring at about the same time. None where nothing is due.
+/// The segments that are to be merged next, which expire at about the same time. None where nothing is due.
+///
+/// Segments of about one size are merged, so that an event is rewritten only as often as the sizes have steps. Those
+/// of a time that is over, to which few will be added, are merged whatever their size once there are half as many.
 pub(super) fn next_merge(segments: &[Arc<Segment>], settings: &SegmentSettings) -> Option<Vec<Arc<Segment>>> {
-    let fan_in = settings.merge_segments.max(2);
+    let segments_min = settings.merge_segments.max(2);
     let span_ms = i64::try_from(settings.merge_expiry_span.as_millis()).unwrap_or(i64::MAX).max(1);
-    let mut groups: BTreeMap<(u32, i64), Vec<Arc<Segment>>> = BTreeMap::new();
+    let expiry = |segment: &Segment| segment.newest().millis() / span_ms;
+    let step = |segment: &Segment| segment.rows().max(1).ilog(segments_min as u64);
+    let latest = segments.iter().map(|segment| expiry(segment)).max()?;
+    let alike = grouped(segments, |segment| (expiry(segment), step(segment)));
+    let closed = grouped(segments, |segment| (expiry(segment), 0));
+    let closed = closed.into_iter().filter(|((expiry, _), _)| *expiry < latest);
+    let due = |(groups, count): (Vec<Vec<Arc<Segment>>>, usize)| {
+        groups.into_iter().find_map(|group| some_that_fit(group, count, settings))
+    };
+    due((alike.into_values().collect(), segments_min))
+        .or_else(|| due((closed.map(|(_, group)| group).collect(), segments_min.div_ceil(2).max(2))))
+}
+
+fn grouped(
+    segments: &[Arc<Segment>],
+    key: impl Fn(&Segment) -> (i64, u32),
+) -> BTreeMap<(i64, u32), Vec<Arc<Segment>>> {
+    let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for segment in segments {
-        let step = segment.rows().max(1).ilog(fan_in as u64);
-        let expiry = segment.newest().millis() / span_ms;
-        groups.entry((step, expiry)).or_default().push(Arc::clone(segment));
+        groups.entry(key(segment)).or_default().push(Arc::clone(segment));
     }
-    groups.into_values().find_map(|mut group| {
-        if group.len() < fan_in {
-            return None;
-        }
-        group.sort_by_key(|segment| segment.id());
-        group.truncate(fan_in);
-        while !fits(&group, settings) {
-            group.pop();
-        }
-        (group.len() > 1).then_some(group)
-    })
+    groups
+}
+
+/// The smallest of `group`, at least `count` and at most the number that is merged at once, that together are within
+/// the limits of one segment.
+fn some_that_fit(
+    mut group: Vec<Arc<Segment>>,
+    count: usize,
+    settings: &SegmentSettings,
+) -> Option<Vec<Arc<Segment>>> {
+    group.sort_by_key(|segment| (segment.rows(), segment.id()));
+    group.truncate(settings.merge_segments.max(2));
+    while !fits(&group, settings) {
+        group.pop();
+    }
+    (group.len() >= count).then_some(group)
 }
 
 fn fits(group: &[Arc<Segment>], settings: &SegmentSettings) -> bool {

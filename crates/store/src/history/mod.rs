@@ -5,6 +5,7 @@
 
 mod lookup;
 mod merge;
+mod metrics;
 mod order;
 mod registry;
 mod rows;
@@ -14,6 +15,7 @@ mod segment_file;
 mod segment_writer;
 mod segments;
 pub mod settings;
+mod store;
 mod tail;
 
 pub use segments::{HistorySize, SegmentHistory};

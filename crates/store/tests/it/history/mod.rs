@@ -4,6 +4,7 @@ mod files;
 mod golden;
 mod model;
 mod model_run;
+mod pages;
 
 use std::path::Path;
 use std::sync::Arc;
