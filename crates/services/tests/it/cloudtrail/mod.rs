@@ -4,6 +4,7 @@ mod logging;
 mod lookup;
 mod messages;
 mod model;
+mod recorded;
 mod selectors;
 mod shadows;
 mod tags;
@@ -150,6 +151,8 @@ pub(crate) fn arn(region: &str, name: &str) -> String {
 pub(crate) struct TestBucket {
     /// Keys by bucket, with whose trail put them.
     pub(crate) puts: Mutex<Vec<(String, String, String)>>,
+    /// Further buckets that take everything.
+    pub(crate) open: Mutex<BTreeSet<String>>,
     /// Beginnings of keys, per bucket, that its policy denies.
     pub(crate) denied: Mutex<BTreeMap<String, BTreeSet<String>>>,
 }
@@ -172,6 +175,7 @@ impl TestBucket {
                 Err(failure("AccessDenied"))
             }
             "logs" => Ok(()),
+            other if self.open.lock().unwrap().contains(other) => Ok(()),
             _ => Err(failure("NoSuchBucket")),
         }
     }
