@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import pathlib
 import subprocess
 
@@ -12,7 +13,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 class Oracle:
     def __init__(self):
-        command = ["cargo", "run", "--quiet", "--package", "cairn-wire", "--example", "sigv4_oracle"]
+        built = os.environ.get("SIGV4_ORACLE")
+        cargo = ["cargo", "run", "--quiet", "--package", "cairn-wire", "--example", "sigv4_oracle"]
+        command = [built] if built else cargo
         self.process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
         )

@@ -171,20 +171,30 @@ fn joined(mut pairs: Vec<(String, String)>) -> String {
 }
 
 /// `name:value` lines of the signed headers: with every run of white space folded to one space; or with spaces
-/// folded only, as Go and Rust do, which keep a tab.
+/// folded only, as Go and Rust do, which keep a tab. And a scheme's own port may be missing from the host that was
+/// signed: SDKs leave it out, while some HTTP clients then send it.
 fn header_blocks(parts: &Parts, names: &[String]) -> Vec<Vec<u8>> {
-    let folded = header_block(parts, names, |byte| byte == b' ' || byte == b'\t');
-    let spaces_folded = header_block(parts, names, |byte| byte == b' ');
-    if folded == spaces_folded { vec![folded] } else { vec![folded, spaces_folded] }
+    let host = host(parts);
+    let bare_host = host.strip_suffix(b":80").or(host.strip_suffix(b":443")).unwrap_or(host);
+    let mut blocks: Vec<Vec<u8>> = Vec::new();
+    for host in [host, bare_host] {
+        for is_space in [|byte| byte == b' ' || byte == b'\t', |byte| byte == b' '] {
+            let block = header_block(parts, host, names, is_space);
+            if !blocks.contains(&block) {
+                blocks.push(block);
+            }
+        }
+    }
+    blocks
 }
 
-fn header_block(parts: &Parts, names: &[String], is_space: fn(u8) -> bool) -> Vec<u8> {
+fn header_block(parts: &Parts, host: &[u8], names: &[String], is_space: fn(u8) -> bool) -> Vec<u8> {
     let mut block = Vec::new();
     for name in names {
         block.extend_from_slice(name.as_bytes());
         block.push(b':');
         if name == "host" {
-            fold(host(parts), is_space, &mut block);
+            fold(host, is_space, &mut block);
         } else {
             for (at, value) in parts.headers.get_all(name).iter().enumerate() {
                 if at > 0 {
@@ -278,5 +288,8 @@ mod tests {
         let blocks = header_blocks(&parts, &names);
         assert_eq!(blocks[0], b"host:example.com:8080\nmissing:\nmy-header:a b c,d\n");
         assert_eq!(blocks[1], b"host:example.com:8080\nmissing:\nmy-header:a b\t c,d\n");
+        let (parts, ()) = http::Request::get("https://example.com:443/").body(()).unwrap().into_parts();
+        let expected = [b"host:example.com:443\n".to_vec(), b"host:example.com\n".to_vec()];
+        assert_eq!(header_blocks(&parts, &names[..1]), expected);
     }
 }

@@ -79,8 +79,11 @@ fn pieces(raw: &[u8], size: usize) -> Body {
     Body::new(Pieces(raw.chunks(size).map(Bytes::copy_from_slice).collect()), None)
 }
 
+/// A payload and its trailers.
+type Read = (Vec<u8>, Vec<(String, String)>);
+
 /// The payload and the trailers, or the code that the body ends in.
-fn read(mut body: Body) -> Result<(Vec<u8>, Vec<(String, String)>), String> {
+fn read(mut body: Body) -> Result<Read, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let mut payload = Vec::new();
