@@ -17,10 +17,9 @@ impl<'a> Params<'a> {
         self.text(member).unwrap_or_default()
     }
 
-    /// A number member; timestamps are numbers of seconds.
+    /// A number member; timestamps are numbers of seconds, of which a fraction is cut off.
     pub(super) fn number(self, member: &str) -> Option<i64> {
         let value = self.0.get(member)?;
-        #[expect(clippy::cast_possible_truncation, reason = "a fraction of a second is cut off on purpose")]
         value.as_i64().or_else(|| value.as_f64().map(|number| number as i64))
     }
 

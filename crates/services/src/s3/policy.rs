@@ -42,7 +42,7 @@ impl S3 {
         self.change_bucket(name, move |bucket| {
             let blocked = bucket.public_access_block.is_some_and(|block| block.block_public_policy);
             if public && blocked {
-                return Err(access_denied_by_block(&same_account == &bucket.owner));
+                return Err(access_denied_by_block(same_account == bucket.owner));
             }
             bucket.policy = Some(text.clone());
             Ok(())
@@ -265,7 +265,7 @@ fn is_fixed(key: &str, value: &str) -> bool {
         let widest = if value.contains(':') { 32 } else { 8 };
         return bits.is_some_and(|bits| bits >= widest);
     }
-    let account_of_arn = value.splitn(6, ':').nth(4);
+    let account_of_arn = value.split(':').nth(4);
     match account_of_arn {
         Some(account) => {
             !account.contains(['*', '?', '$']) && !account.is_empty() || !value.contains(['*', '?', '$'])

@@ -55,25 +55,13 @@ pub(super) enum Versioning {
 }
 
 /// The four settings of a bucket's public access block, with AWS's member names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-#[expect(clippy::struct_excessive_bools, reason = "AWS's own structure")]
 pub(super) struct PublicAccessBlock {
     pub(super) block_public_acls: bool,
     pub(super) ignore_public_acls: bool,
     pub(super) block_public_policy: bool,
     pub(super) restrict_public_buckets: bool,
-}
-
-impl Default for PublicAccessBlock {
-    fn default() -> Self {
-        Self {
-            block_public_acls: false,
-            ignore_public_acls: false,
-            block_public_policy: false,
-            restrict_public_buckets: false,
-        }
-    }
 }
 
 impl PublicAccessBlock {

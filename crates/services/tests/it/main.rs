@@ -11,5 +11,6 @@ mod iam;
 mod iam_keys;
 mod iam_wire;
 mod operations;
+mod s3;
 mod sts;
 mod world;
