@@ -10,7 +10,7 @@ use super::bucket::canonical_id;
 use super::error::{Failure, fail, invalid_request, malformed_xml, not_implemented};
 use super::params::Params;
 use super::state::{BUCKETS, Bucket, PublicAccessBlock, Versioning, bucket_key};
-use super::version;
+use super::{unsupported, version};
 
 impl S3 {
     /// Changes a bucket's row.
@@ -56,13 +56,19 @@ impl S3 {
             "GetBucketRequestPayment" => json!({"Payer": "BucketOwner"}),
             "GetBucketCors" => return Err(unset("NoSuchCORSConfiguration", &bucket)),
             "GetBucketWebsite" => return Err(unset("NoSuchWebsiteConfiguration", &bucket)),
-            "GetBucketLifecycleConfiguration" => return Err(unset("NoSuchLifecycleConfiguration", &bucket)),
+            "GetBucketLifecycleConfiguration" | "GetBucketLifecycle" => {
+                return Err(unset("NoSuchLifecycleConfiguration", &bucket));
+            }
             "GetBucketReplication" => return Err(unset("ReplicationConfigurationNotFoundError", &bucket)),
             "GetObjectLockConfiguration" => {
                 return Err(unset("ObjectLockConfigurationNotFoundError", &bucket));
             }
-            // GetBucketLogging, GetBucketNotificationConfiguration, GetBucketAccelerateConfiguration: off is empty.
-            _ => json!({}),
+            // Off is empty.
+            "GetBucketLogging"
+            | "GetBucketNotificationConfiguration"
+            | "GetBucketNotification"
+            | "GetBucketAccelerateConfiguration" => json!({}),
+            other => return Err(unsupported(other)),
         };
         Ok(Reply::of(&reply))
     }
@@ -115,9 +121,13 @@ impl S3 {
                 check_ownership(params)?;
                 self.bucket(name).await.map(|_| Reply::empty())
             }
-            // DeleteBucketCors, -Lifecycle, -Website, -Replication take away what cannot be set, DeleteBucketEncryption
-            // leaves AES256: nothing to do.
-            _ => self.bucket(name).await.map(|_| Reply::empty()),
+            // What cannot be set need not be taken away, and encryption with AES256 is the default: nothing to do.
+            "DeleteBucketCors"
+            | "DeleteBucketLifecycle"
+            | "DeleteBucketWebsite"
+            | "DeleteBucketReplication"
+            | "DeleteBucketEncryption" => self.bucket(name).await.map(|_| Reply::empty()),
+            other => Err(unsupported(other)),
         }
     }
 

@@ -47,7 +47,11 @@ impl S3 {
                 conditions: Vec::new(),
             });
         }
-        let bucket = self.bucket_if_any(name).await?;
+        // Whoever makes a bucket asks nobody, even where the name is taken.
+        let bucket = match call.operation.as_str() {
+            "CreateBucket" => None,
+            _ => self.bucket_if_any(name).await?,
+        };
         let owner = bucket.as_ref().map(|bucket| bucket.owner.clone());
         let action = match params.version_id() {
             Some(_) => entry.version_action,
@@ -57,7 +61,7 @@ impl S3 {
             action: action.into(),
             resource_arn: resource_arn(entry, params),
             resources: shown_resources(entry, params, owner.as_ref()),
-            policy: policy_of(caller, name, bucket),
+            policy: if call.operation == "CreateBucket" { None } else { policy_of(caller, name, bucket) },
             conditions: conditions(call, owner.as_ref()),
         };
         if call.operation == "DeleteObjects" {
