@@ -10,6 +10,8 @@ use crate::model::{Kind, Location, Member, Service, Shape, TimestampFormat};
 
 /// The head of a REST request, taken apart.
 pub(crate) struct Head<'a> {
+    /// The operation's path and query template.
+    pub(crate) template: &'a str,
     pub(crate) labels: &'a [(String, String)],
     pub(crate) query: &'a [(String, String)],
     pub(crate) headers: &'a HeaderMap,
@@ -70,14 +72,19 @@ fn query(
                 .collect::<Decoded<_>>()?;
             Ok((!values.is_empty()).then_some(Value::Array(values)))
         }
-        // A map in the query is all that no other member has.
+        // A map in the query is all that neither another member nor the route has.
         Kind::Map(_, item) => {
+            let literals = head.template.split_once('?').map_or("", |(_, query)| query);
+            let is_literal = |name: &str| {
+                literals.split('&').any(|part| part.split('=').next().is_some_and(|own| own == name))
+            };
             let is_other = |name: &str| {
-                members.iter().any(|other| {
-                    other.location == Location::Query
-                        && other.wire_name() == name
-                        && !matches!(service.shape(other.shape).kind, Kind::Map(..))
-                })
+                is_literal(name)
+                    || members.iter().any(|other| {
+                        other.location == Location::Query
+                            && other.wire_name() == name
+                            && !matches!(service.shape(other.shape).kind, Kind::Map(..))
+                    })
             };
             let is_list = matches!(service.shape(item.shape).kind, Kind::List(_));
             let mut decoded = Map::new();

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use serde_json::{Map, Value};
 
+use super::find::by_version;
 use super::head::Head;
 use super::{Exchange, Opening, Payload, Rejection};
 use crate::codec::form::Field;
@@ -42,9 +43,9 @@ pub(super) fn call(
     parts: &Parts,
     payload: Payload,
 ) -> Result<(Call, Exchange), Box<Rejection>> {
-    let Opening { mut exchange, head, labels, .. } = opening;
-    let facts = head.facts(parts);
-    match decoded(&mut exchange, &head, &labels, payload) {
+    let facts = opening.head.facts(parts);
+    let mut exchange = opening.exchange.clone();
+    match decoded(&mut exchange, &opening, payload) {
         Ok((params, body)) => {
             let (service, operation) = (exchange.service(), exchange.operation());
             let call = Call {
@@ -68,27 +69,28 @@ pub(super) fn call(
 
 fn decoded(
     exchange: &mut Exchange,
-    head: &Head,
-    labels: &[(String, String)],
+    opening: &Opening,
     payload: Payload,
 ) -> Result<(Params, Option<Body>), Refusal> {
+    let head = &opening.head;
+    if matches!(exchange.protocol, Protocol::Query | Protocol::Ec2) {
+        let params = from_form(exchange, &opening.query_candidates, head, &whole(payload)?)?;
+        return Ok((params, None));
+    }
     let Some(service) = exchange.service_model() else {
         return Err(exchange.unknown_operation().into());
     };
-    if matches!(exchange.protocol, Protocol::Query | Protocol::Ec2) {
-        return from_form(exchange, service, head, &whole(payload)?).map(|params| (params, None));
-    }
     let Some(operation) = exchange.operation_model() else {
         return Err(exchange.unknown_operation().into());
     };
-    let Some(input) = service.input(operation) else { return Ok((Params::new(), None)) };
     match exchange.protocol {
         Protocol::Json | Protocol::RpcV2Cbor => {
             check_media_type(exchange, head, |media_type| JSON_MEDIA_TYPES.contains(&media_type))?;
-            let params = json_members(service, input.members(), &whole(payload)?)?;
+            let members = service.input(operation).map_or(&[][..], Shape::members);
+            let params = json_members(service, members, &whole(payload)?)?;
             Ok((params, None))
         }
-        _ => from_rest(exchange, service, operation, input, head, labels, payload),
+        _ => from_rest(exchange, service, operation, opening, payload),
     }
 }
 
@@ -126,7 +128,7 @@ fn json_members(service: &Service, members: &[Member], body: &[u8]) -> Result<Pa
 /// awsQuery: finds the operation too, which is in the form.
 fn from_form(
     exchange: &mut Exchange,
-    service: &'static Service,
+    candidates: &[&'static Service],
     head: &Head,
     body: &[u8],
 ) -> Result<Params, Refusal> {
@@ -138,8 +140,11 @@ fn from_form(
         let text = std::str::from_utf8(body).map_err(|_| not_utf8())?;
         fields.extend(uri::pairs(text.trim_end()).ok_or_else(not_utf8)?);
     }
-    let action =
-        fields.iter().rev().find(|(name, _)| name == "Action").map_or("", |(_, value)| value.as_str());
+    let field =
+        |name: &str| fields.iter().rev().find(|(own, _)| own == name).map(|(_, value)| value.as_str());
+    let action = field("Action").unwrap_or("");
+    let service = by_version(candidates, field("Version"), action);
+    *exchange = exchange.clone().with_service(service);
     let Some(operation) = service.operation(action) else {
         *exchange = exchange.clone().with_unknown_operation(action);
         return Err(exchange.unknown_operation().into());
@@ -150,16 +155,29 @@ fn from_form(
     Ok(reader.members(members, &Field::tree(fields)?)?)
 }
 
+/// A request of restJson or restXml.
+struct Rest<'a> {
+    exchange: &'a Exchange,
+    service: &'static Service,
+    input: &'static Shape,
+    head: &'a Head,
+}
+
 fn from_rest(
     exchange: &Exchange,
     service: &'static Service,
     operation: &Operation,
-    input: &Shape,
-    head: &Head,
-    labels: &[(String, String)],
+    opening: &Opening,
     payload: Payload,
 ) -> Result<(Params, Option<Body>), Refusal> {
-    let bound = rest::Head { labels, query: &head.query, headers: &head.headers };
+    let Some(input) = service.input(operation) else { return Ok((Params::new(), None)) };
+    let head = &opening.head;
+    let bound = rest::Head {
+        template: &operation.uri,
+        labels: &opening.labels,
+        query: &head.query,
+        headers: &head.headers,
+    };
     let mut params = rest::decode(service, input.members(), &bound)?;
     if service.streaming_input(operation).is_some() {
         let body = match payload {
@@ -169,69 +187,71 @@ fn from_rest(
         return Ok((params, Some(body)));
     }
     let body = whole(payload)?;
+    let rest = Rest { exchange, service, input, head };
     if let Some(member) = input.payload() {
-        if let Some(value) = from_payload(exchange, service, member, head, &body)? {
+        if let Some(value) = rest.payload(member, &body)? {
             params.insert(member.name.to_string(), value);
         }
     } else if input.members().iter().any(|member| member.location == Location::Body) {
-        params.extend(from_body(exchange, service, input.members(), head, &body)?);
+        params.extend(rest.members(&body)?);
     }
     Ok((params, None))
 }
 
-fn from_payload(
-    exchange: &Exchange,
-    service: &Service,
-    member: &Member,
-    head: &Head,
-    body: &[u8],
-) -> Result<Option<Value>, Refusal> {
-    if body.is_empty() {
-        return Ok(None);
-    }
-    let shape = service.shape(member.shape);
-    Ok(match &shape.kind {
-        _ if member.is_event_stream => return Err(exchange.unsupported().into()),
-        Kind::Blob => Some(Value::String(STANDARD.encode(body))),
-        Kind::String => {
-            let text = std::str::from_utf8(body).map_err(|_| Malformed::body("the body is not UTF-8"))?;
-            Some(Value::from(text))
+impl Rest<'_> {
+    /// The member that is the whole body.
+    fn payload(&self, member: &Member, body: &[u8]) -> Result<Option<Value>, Refusal> {
+        if body.is_empty() {
+            return Ok(None);
         }
-        _ if exchange.protocol == Protocol::RestJson => {
-            check_media_type(exchange, head, is_json)?;
-            match json::parse(body)? {
-                Value::Null => None,
-                value => Some(json::decode(service, shape, Some(member), value)?),
+        let shape = self.service.shape(member.shape);
+        Ok(match &shape.kind {
+            _ if member.is_event_stream => return Err(self.exchange.unsupported().into()),
+            Kind::Blob => Some(Value::String(STANDARD.encode(body))),
+            Kind::String => {
+                let text = std::str::from_utf8(body).map_err(|_| Malformed::body("the body is not UTF-8"))?;
+                Some(Value::from(text))
             }
-        }
-        _ if body.trim_ascii().is_empty() => None,
-        _ => {
-            let root = xml::parse(body)?;
-            if let Some(name) = member.location_name.as_deref().filter(|name| *name != root.name()) {
-                return Err(Malformed::body(format!("the root element is not {name}")).into());
+            _ if self.exchange.protocol == Protocol::RestJson => {
+                self.check_json()?;
+                match json::parse(body)? {
+                    Value::Null => None,
+                    value => Some(json::decode(self.service, shape, Some(member), value)?),
+                }
             }
-            Some(xml::decode(service, shape, member, &root)?)
+            _ if body.trim_ascii().is_empty() => None,
+            _ => {
+                let root = xml::parse(body)?;
+                if let Some(name) = member.location_name.as_deref().filter(|name| *name != root.name()) {
+                    return Err(Malformed::body(format!("the root element is not {name}")).into());
+                }
+                Some(xml::decode(self.service, shape, member, &root)?)
+            }
+        })
+    }
+
+    /// The members that are in the body, of an input without payload.
+    fn members(&self, body: &[u8]) -> Result<Params, Refusal> {
+        if body.trim_ascii().is_empty() {
+            return Ok(Params::new());
         }
-    })
-}
-
-fn from_body(
-    exchange: &Exchange,
-    service: &Service,
-    members: &[Member],
-    head: &Head,
-    body: &[u8],
-) -> Result<Params, Refusal> {
-    if body.trim_ascii().is_empty() {
-        return Ok(Params::new());
+        if self.exchange.protocol == Protocol::RestJson {
+            self.check_json()?;
+            return Ok(json_members(self.service, self.input.members(), body)?);
+        }
+        Ok(xml::decode_members(self.service, self.input.members(), &xml::parse(body)?)?)
     }
-    if exchange.protocol == Protocol::RestJson {
-        check_media_type(exchange, head, is_json)?;
-        return Ok(json_members(service, members, body)?);
-    }
-    Ok(xml::decode_members(service, members, &xml::parse(body)?)?)
-}
 
-fn is_json(media_type: &str) -> bool {
-    media_type.starts_with("application/") && media_type.contains("json")
+    /// A body that is JSON says so, unless the content type is a member of the operation and so means something else.
+    fn check_json(&self) -> Result<(), AwsError> {
+        let is_member = |member: &Member| {
+            member.location == Location::Header && member.wire_name().eq_ignore_ascii_case("content-type")
+        };
+        if self.input.members().iter().any(is_member) {
+            return Ok(());
+        }
+        check_media_type(self.exchange, self.head, |media_type| {
+            media_type.starts_with("application/") && media_type.contains("json")
+        })
+    }
 }

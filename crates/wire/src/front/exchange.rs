@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::error_document;
 use crate::codec::{json, query, rest, xml};
-use crate::model::{Kind, Location, Member, Operation, Protocol, Service, Shape};
+use crate::model::{Kind, Location, Member, Models, Operation, Protocol, Service, Shape};
 use crate::{AwsError, Body, Reply};
 
 /// The body of an answer, for the door to hand to its HTTP library.
@@ -73,6 +73,19 @@ impl Exchange {
 
     pub(super) fn without_service(protocol: Protocol, is_head: bool) -> Self {
         Self { service: None, operation: None, unknown_operation: None, protocol, is_head }
+    }
+
+    /// The exchange of an operation, for those who have no request: tests, and replies that are made elsewhere.
+    #[must_use]
+    pub fn for_operation(service: &str, operation: &str, protocol: Option<Protocol>) -> Option<Self> {
+        let service = Models::embedded().service(service)?;
+        let protocol = protocol.or(service.protocols.first().copied())?;
+        Some(Self::new(service, protocol, false).with_operation(service.operation(operation)?))
+    }
+
+    pub(super) fn with_service(mut self, service: &'static Service) -> Self {
+        self.service = Some(service);
+        self
     }
 
     pub(super) fn with_operation(mut self, operation: &'static Operation) -> Self {
@@ -144,7 +157,7 @@ impl Exchange {
         };
         let mut headers = self.id_headers(request_id);
         let members = service.output(operation).map_or(&[][..], Shape::members);
-        let mut status = status.unwrap_or(operation.status);
+        let mut status = status.unwrap_or(status_of(operation, members, &result));
         let whole = match self.protocol {
             Protocol::Json | Protocol::RpcV2Cbor => RestBody {
                 bytes: json_bytes(&json::encode_members(service, members, &result)),
@@ -318,10 +331,7 @@ impl Exchange {
             headers.remove(CONTENT_LENGTH);
             return response(status, headers, ReplyBody::Whole(Bytes::new()));
         }
-        if !body.content_type.is_empty()
-            && !headers.contains_key(CONTENT_TYPE)
-            && !(self.is_head && status >= 300)
-        {
+        if !body.content_type.is_empty() && !headers.contains_key(CONTENT_TYPE) {
             rest::set(&mut headers, CONTENT_TYPE.as_str(), body.content_type);
         }
         if self.is_head {
@@ -342,6 +352,14 @@ fn response(status: u16, headers: HeaderMap, body: ReplyBody) -> Response<ReplyB
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     *response.headers_mut() = headers;
     response
+}
+
+/// The model's status. Some models say 204 of operations that do answer members, which HTTP does not allow.
+fn status_of(operation: &Operation, members: &[Member], result: &Map<String, Value>) -> u16 {
+    let has_body = members.iter().any(|member| {
+        member.location == Location::Body && result.get(&*member.name).is_some_and(|v| !v.is_null())
+    });
+    if operation.status == 204 && has_body { 200 } else { operation.status }
 }
 
 fn status_member(members: &[Member], result: &Map<String, Value>) -> Option<u16> {

@@ -13,10 +13,12 @@ use crate::model::{Models, Protocol, Service};
 pub(super) struct Found {
     pub(super) exchange: Exchange,
     pub(super) labels: Vec<(String, String)>,
+    /// Of awsQuery, whose version and operation may be in the body: the services that it may be.
+    pub(super) query_candidates: Vec<&'static Service>,
 }
 
-/// Signing names that the models do not have: other endpoints of S3.
-const SIGNED_AS: &[(&str, &str)] = &[("s3express", "s3"), ("s3-object-lambda", "s3"), ("s3-outposts", "s3")];
+/// Further signing names of S3, for its other endpoints.
+const S3_SIGNING_NAMES: &[&str] = &["s3express", "s3-object-lambda", "s3-outposts"];
 
 /// The awsQuery services with operations that are called without a signature, such as
 /// `AssumeRoleWithWebIdentity` and `ConfirmSubscription`.
@@ -58,8 +60,12 @@ pub(super) fn found(
 }
 
 fn signed(name: &str) -> Vec<&'static Service> {
-    let name = SIGNED_AS.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, name)| name);
-    Models::embedded().by_signing_name(name)
+    let models = Models::embedded();
+    let mut services = models.by_signing_name(name);
+    if S3_SIGNING_NAMES.contains(&name) {
+        services.extend(models.by_signing_name("s3"));
+    }
+    services
 }
 
 fn unsigned(settings: &FrontSettings, head: &Head) -> Vec<&'static Service> {
@@ -137,7 +143,11 @@ fn by_target(
         let exchange = exchange.with_unknown_operation(name);
         return Err(Rejection::of(exchange.unknown_operation(), exchange));
     };
-    Ok(Found { exchange: exchange.with_operation(operation), labels: Vec::new() })
+    Ok(Found {
+        exchange: exchange.with_operation(operation),
+        labels: Vec::new(),
+        query_candidates: Vec::new(),
+    })
 }
 
 /// Of services that share their names, the one whose host it is, else the one that has the operation.
@@ -150,19 +160,38 @@ fn preferred(head: &Head, services: &[&'static Service], operation: &str) -> Opt
     found.or(services.first()).copied()
 }
 
-/// The operation is in the form, which is the body or the query; of the body it is found out when that is there.
+/// The operation is in the form, which is the query or the body; what the body says is found out when it is there.
 fn by_action(head: &Head, candidates: &[&'static Service], is_head: bool) -> Result<Found, Box<Rejection>> {
-    let action = head.parameter("Action");
     let speakers: Vec<&'static Service> =
         candidates.iter().copied().filter(|service| service.query_protocol().is_some()).collect();
-    let Some(service) = preferred(head, &speakers, action.unwrap_or("")) else {
+    if speakers.is_empty() {
         // Only services that speak awsJson alone come here: the target is missing.
         let service = candidates[0];
         let exchange = Exchange::new(service, service.protocols[0], is_head);
         return Err(Rejection::of(exchange.unknown_operation(), exchange));
-    };
+    }
+    let service = by_version(&speakers, head.parameter("Version"), head.parameter("Action").unwrap_or(""));
     let protocol = service.query_protocol().unwrap_or(Protocol::Query);
-    Ok(Found { exchange: Exchange::new(service, protocol, is_head), labels: Vec::new() })
+    let exchange = Exchange::new(service, protocol, is_head);
+    Ok(Found { exchange, labels: Vec::new(), query_candidates: speakers })
+}
+
+/// Of services that are signed alike (`elasticloadbalancing` is two, `rds` is three), the one of the version that
+/// has the operation; of equals the one that has the name.
+pub(super) fn by_version(
+    services: &[&'static Service],
+    version: Option<&str>,
+    action: &str,
+) -> &'static Service {
+    let rank = |service: &&&'static Service| {
+        (
+            version.is_some_and(|version| *service.api_version == *version),
+            service.operation(action).is_some(),
+            service.name == service.endpoint_prefix,
+        )
+    };
+    // Of equals the first wins.
+    services.iter().rev().max_by_key(rank).expect("the caller has at least one")
 }
 
 fn by_route(
@@ -178,7 +207,14 @@ fn by_route(
         .collect();
     let host = by_host(head);
     ordered.sort_by_key(|service| {
-        (&*service.name != "s3control", !host.iter().any(|other| other.name == service.name))
+        (
+            &*service.name != "s3control",
+            // Every path is one of S3's, so it comes last.
+            &*service.name == "s3",
+            !host.iter().any(|other| other.name == service.name),
+            // Of a service and its successor, which share their paths, the one that has more.
+            std::cmp::Reverse(service.operations().len()),
+        )
     });
     for service in &ordered {
         let segments = segments_of(settings, head, service);
@@ -190,6 +226,7 @@ fn by_route(
                 exchange: Exchange::new(service, protocol, is_head)
                     .with_operation(&service.operations()[operation]),
                 labels: labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+                query_candidates: Vec::new(),
             });
         }
     }
@@ -198,10 +235,12 @@ fn by_route(
     Err(Rejection::of(exchange.unknown_operation(), exchange))
 }
 
-/// S3 Control is signed as S3 and told by its paths, which no bucket can have.
+/// S3 Control is signed as S3. Its paths alone do not tell it: a bucket may have the name of its version.
 fn is_s3_control(head: &Head) -> bool {
-    head.segments.first().is_some_and(|first| first == "v20180820")
-        && head.headers.contains_key("x-amz-account-id")
+    let has_its_header =
+        ["x-amz-account-id", "x-amz-outpost-id"].iter().any(|name| head.headers.contains_key(*name));
+    let is_its_host = ["s3-control.", "s3-outposts."].iter().any(|name| head.host.contains(name));
+    head.segments.first().is_some_and(|first| first == "v20180820") && (has_its_header || is_its_host)
 }
 
 /// The path's segments; of S3's virtual-host style with the bucket before them.

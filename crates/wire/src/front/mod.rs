@@ -17,7 +17,7 @@ use http::request::Parts;
 
 pub use exchange::{Exchange, ReplyBody};
 
-use crate::model::{Models, Protocol};
+use crate::model::{Models, Protocol, Service};
 use crate::{AwsError, Body, Call, constraints};
 use head::Head;
 
@@ -96,6 +96,7 @@ pub struct Opening {
     exchange: Exchange,
     head: Head,
     labels: Vec<(String, String)>,
+    query_candidates: Vec<&'static Service>,
     need: BodyNeed,
 }
 
@@ -128,7 +129,8 @@ impl Front {
         } else {
             BodyNeed::Buffered { limit_bytes: self.settings.buffered_body_bytes_max }
         };
-        Ok(Opening { exchange: found.exchange, head, labels: found.labels, need })
+        let find::Found { exchange, labels, query_candidates } = found;
+        Ok(Opening { exchange, head, labels, query_candidates, need })
     }
 
     /// Holds `call` against the constraints of its model.

@@ -30,6 +30,14 @@ enum Segment {
 }
 
 impl Segment {
+    /// Whether one segment of a path is this one; a greedy label is not asked.
+    fn fits(&self, segment: &str) -> bool {
+        match self {
+            Self::Greedy(_) | Self::Label(_) => !segment.is_empty(),
+            Self::Literal(text) => **text == *segment,
+        }
+    }
+
     fn specificity(&self) -> u8 {
         match self {
             Self::Greedy(_) => 0,
@@ -121,19 +129,18 @@ pub(crate) struct Matched<'a> {
 
 /// The route of `service` that fits `request` best.
 pub(crate) fn find<'a>(service: &'a Service, request: &Request<'_>) -> Option<Matched<'a>> {
-    let segments = without_trailing_slash(request.segments);
     let (route, _) = service
         .routes()
         .iter()
         .filter(|route| &*route.method == request.method)
-        .filter_map(|route| route.fit(request, segments).map(|fit| (route, fit)))
+        .filter_map(|route| route.fit(request).map(|fit| (route, fit)))
         // Of equals the first wins, as in the model's order.
         .rev()
         .max_by(|(_, one), (_, other)| one.cmp(other))?;
     if &*service.name == "s3" && names_another_subresource(service, route, request) {
         return None;
     }
-    Some(Matched { operation: route.operation, labels: route.labels(segments) })
+    Some(Matched { operation: route.operation, labels: route.labels(request.segments) })
 }
 
 /// Whether an S3 request names a sub-resource that its best route does not have, such as `DELETE /bucket/key?acl`:
@@ -157,16 +164,9 @@ fn names_another_subresource(service: &Service, route: &Route, request: &Request
     })
 }
 
-fn without_trailing_slash(segments: &[String]) -> &[String] {
-    match segments {
-        [_, last] if last.is_empty() => &segments[..1],
-        _ => segments,
-    }
-}
-
 impl Route {
-    fn fit(&self, request: &Request<'_>, segments: &[String]) -> Option<Fit> {
-        if !self.fits_path(segments) {
+    fn fit(&self, request: &Request<'_>) -> Option<Fit> {
+        if !self.fits_path(request.segments) {
             return None;
         }
         for (name, value) in &self.query {
@@ -193,32 +193,45 @@ impl Route {
         })
     }
 
-    fn fits_path(&self, mut segments: &[String]) -> bool {
-        for own in self.trimmed() {
-            let Some((first, rest)) = segments.split_first() else { return false };
-            let fits = match own {
-                Segment::Greedy(_) => return !first.is_empty() || !rest.is_empty(),
-                Segment::Label(_) => !first.is_empty(),
-                Segment::Literal(text) => **text == **first,
-            };
-            if !fits {
-                return false;
-            }
-            segments = rest;
+    fn fits_path(&self, segments: &[String]) -> bool {
+        let own = self.trimmed();
+        let Some(greedy) = own.iter().position(|own| matches!(own, Segment::Greedy(_))) else {
+            let (paired, rest) = segments.split_at(own.len().min(segments.len()));
+            return paired.len() == own.len()
+                && own.iter().zip(paired).all(|(own, segment)| own.fits(segment))
+                && rest.len() <= 1
+                && rest.iter().all(String::is_empty);
+        };
+        // A greedy label may have more segments after it: `/portals/{portalArn+}/browserSettings`.
+        let after = own.len() - greedy - 1;
+        if segments.len() < own.len() {
+            return false;
         }
-        segments.iter().all(String::is_empty) && segments.len() <= 1
+        let (before, rest) = segments.split_at(greedy);
+        let (taken, end) = rest.split_at(rest.len() - after);
+        own.iter().zip(before).all(|(own, segment)| own.fits(segment))
+            && taken.iter().any(|segment| !segment.is_empty() || taken.len() > 1)
+            && own[greedy + 1..].iter().zip(end).all(|(own, segment)| own.fits(segment))
     }
 
     fn labels(&self, segments: &[String]) -> Vec<(&str, String)> {
-        self.trimmed()
-            .iter()
-            .zip(0..)
-            .filter_map(|(own, at)| match own {
-                Segment::Greedy(label) => Some((&**label, segments[at..].join("/"))),
-                Segment::Label(label) => Some((&**label, segments[at].clone())),
-                Segment::Literal(_) => None,
-            })
-            .collect()
+        let own = self.trimmed();
+        let mut at = 0;
+        let mut labels = Vec::new();
+        for (position, segment) in own.iter().enumerate() {
+            match segment {
+                Segment::Greedy(label) => {
+                    let end = segments.len() - (own.len() - position - 1);
+                    labels.push((&**label, segments[at..end].join("/")));
+                    at = end;
+                    continue;
+                }
+                Segment::Label(label) => labels.push((&**label, segments[at].clone())),
+                Segment::Literal(_) => {}
+            }
+            at += 1;
+        }
+        labels
     }
 
     /// The segments without an empty one at the end: a trailing slash makes no difference.
@@ -269,6 +282,7 @@ mod tests {
         check("s3", "GET /b/k", &[], "GetObject b k");
         check("s3", "GET /b/k?x-id=GetObject", &[], "GetObject b k");
         check("s3", "GET /b//k/", &[], "GetObject b /k/");
+        check("s3", "GET /b//", &[], "GetObject b /");
         check("s3", "GET /b/k?uploadId=1", &[], "ListParts b k");
         check("s3", "HEAD /b", &[], "HeadBucket b");
         check("s3", "HEAD /b/k", &[], "HeadObject b k");
@@ -297,6 +311,17 @@ mod tests {
         check("s3", "DELETE /b?versioning", &[], "none");
         check("s3", "POST /b", &[], "none");
         check("s3", "PATCH /b/k", &[], "none");
+    }
+
+    #[test]
+    fn a_greedy_label_leaves_the_segments_after_it() {
+        check(
+            "workspaces-web",
+            "PUT /portals/a/b/browserSettings?browserSettingsArn=x",
+            &[],
+            "AssociateBrowserSettings a/b",
+        );
+        check("workspaces-web", "PUT /portals/a/b", &[], "UpdatePortal a/b");
     }
 
     #[test]
