@@ -152,7 +152,9 @@ impl SigningKeys {
             return Ok(key.clone());
         }
         let seconds = at.floor(Duration::from_secs(1));
-        let valid_from = if keys.is_empty() { seconds.minus(FIRST_KEY_MARGIN) } else { seconds };
+        // Held to half a key's life, or a key that lives shortly would be over before it was made.
+        let margin = FIRST_KEY_MARGIN.min(rotate_after / 2);
+        let valid_from = if keys.is_empty() { seconds.minus(margin) } else { seconds };
         let made = self.generate(valid_from).await?;
         let place = region.clone();
         let kept = self.catalog.write(move |tx| {

@@ -118,9 +118,11 @@ impl DigestStage {
         let _alone = self.running.lock().await;
         let now = self.clock.now();
         {
-            let memory = self.memory.lock().expect("no panic while the memory is held");
-            let looked_just_now = now < memory.looked_at.plus(LOOK_PAUSE) && now >= memory.looked_at;
-            if now < memory.next_due && looked_just_now {
+            let mut memory = self.memory.lock().expect("no panic while the memory is held");
+            let look_at = memory.looked_at.plus(LOOK_PAUSE);
+            if now < memory.next_due && now < look_at && now >= memory.looked_at {
+                // Whoever woke the stage may have begun a chain: it is looked for once the pause is over.
+                memory.next_due = memory.next_due.min(look_at);
                 return Ok(());
             }
         }
