@@ -75,6 +75,12 @@ impl BodyPlan {
         Self { dialect, decoder: None, length_bytes: None, hash: expected_hash(mode), checksums: Vec::new() }
     }
 
+    /// Holds a body that is all there against the plan, which after that asks no more than the length.
+    pub(super) fn check_whole(&mut self, bytes: &[u8]) -> Result<(), AwsError> {
+        self.update(bytes);
+        self.finish(bytes.len() as u64)
+    }
+
     fn update(&mut self, piece: &[u8]) {
         if let Some((_, context)) = &mut self.hash {
             context.update(piece);

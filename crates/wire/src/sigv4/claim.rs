@@ -8,8 +8,8 @@ use http::request::Parts;
 
 use super::canonical::decode_query;
 use super::dialect::Dialect;
-use super::key::{ALGORITHM, TERMINATOR};
-use super::{PayloadMode, query_auth};
+use super::key::{ALGORITHM, TERMINATOR, signatures_match};
+use super::{PayloadMode, Secret, query_auth};
 use crate::AwsError;
 
 /// The longest life of a presigned request, in seconds: a week.
@@ -120,6 +120,19 @@ impl Claim {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Holds the session token against that of the access key: `None` for a long-term key, which has none.
+    ///
+    /// # Errors
+    /// AWS's codes for a token that is missing, another's, or there where none belongs.
+    pub fn check_token(&self, expected: Option<&Secret>) -> Result<(), AwsError> {
+        let matches = match (self.security_token.as_deref(), expected) {
+            (None, None) => true,
+            (Some(token), Some(expected)) => signatures_match(expected.expose(), token),
+            _ => false,
+        };
+        if matches { Ok(()) } else { Err(self.invalid_token()) }
     }
 
     /// The error for an access key that does not exist.

@@ -4,9 +4,8 @@
 //! [`Claim::verify`], and reads the payload through [`Verified::body`]. Unsigned requests read theirs through
 //! [`plain_body`]. [`sign`] and [`presign`] do the client's side, for our own outgoing calls.
 //!
-//! For S3, hand the payload over as [`SignedPayload::Declared`] and read it through [`Verified::body`], collecting it
-//! under a limit where the operation wants it whole; every other service's payload is read first and handed over as
-//! [`SignedPayload::Whole`].
+//! A payload that is streamed is handed over as [`SignedPayload::Declared`] and read through [`Verified::body`]; one
+//! that is read before is handed over as [`SignedPayload::Whole`] and is proven when [`Claim::verify`] returns.
 //!
 //! Invariants: nothing of a claim is trusted before it is verified; signatures are compared in constant time; a
 //! secret is never shown; no more than a line of a body is ever kept. The service and the region of the scope are the

@@ -42,7 +42,7 @@ impl Claim {
     ///
     /// # Errors
     /// AWS's codes for a signature that does not match, is out of its time, or leaves out headers that it must cover;
-    /// for a whole payload that is not the declared one; and for declarations of the body that cannot be met, such as
+    /// for a whole payload that does not have the declared hash, length or checksums; and for declarations of the body that cannot be met, such as
     /// a malformed `Content-MD5`.
     pub fn verify(
         &self,
@@ -57,19 +57,19 @@ impl Claim {
         let payload_hash = self.payload_hash(payload)?;
         let key = SigningKey::derive(secret, &self.date, self.region.as_str(), &self.service);
         self.check_signature(parts, &key, &payload_hash)?;
-        if let (SignedPayload::Whole(bytes), PayloadMode::Sha256(declared)) = (payload, &self.payload) {
-            check_hash(self.dialect, declared, &sha256_hex(bytes))?;
-        }
         let chain = match self.payload {
             PayloadMode::SignedChunks | PayloadMode::SignedChunksAndTrailer => {
                 Some(ChunkChain::new(key, self.signed_at.basic(), self.scope(), self.signature.clone()))
             }
             _ => None,
         };
-        let plan = match self.dialect {
+        let mut plan = match self.dialect {
             Dialect::S3 => BodyPlan::of(parts, &self.payload, chain)?,
             dialect => BodyPlan::hash_only(dialect, &self.payload),
         };
+        if let SignedPayload::Whole(bytes) = payload {
+            plan.check_whole(bytes)?;
+        }
         Ok(Verified { claim: self.clone(), plan })
     }
 

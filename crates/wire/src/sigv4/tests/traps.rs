@@ -3,7 +3,7 @@
 use http::request::Parts;
 
 use super::super::{
-    Claim, PayloadMode, PayloadToSign, SignedPayload, missing_authentication, unknown_access_key,
+    Claim, PayloadMode, PayloadToSign, Secret, SignedPayload, missing_authentication, unknown_access_key,
 };
 use super::{code, head, signed, verify};
 
@@ -70,6 +70,32 @@ fn a_body_that_is_not_the_declared_one_is_refused() {
     let framed = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
     let framed = signed(head("PUT", "/b/k", &[HOST]), "s3", PayloadToSign::Declared(framed));
     assert_eq!(code(verify(&framed, SignedPayload::Whole(b"not framed"))), "400 InvalidRequest");
+}
+
+#[test]
+fn a_whole_body_is_held_to_its_checksums_too() {
+    // Of b"right", by md5sum.
+    let parts = put(&["content-md5: CMUTXMa6zs5Sgn6cBFfx3w=="], b"right");
+    assert_eq!(code(verify(&parts, SignedPayload::Whole(b"right"))), "400 BadDigest");
+    let parts = put(&["content-md5: fE8pQHiTwzSmy3qHvwRcDQ=="], b"right");
+    assert_eq!(code(verify(&parts, SignedPayload::Whole(b"right"))), "accepted");
+    let parts = put(&["content-length: 4"], b"right");
+    assert_eq!(code(verify(&parts, SignedPayload::Whole(b"right"))), "400 IncompleteBody");
+}
+
+#[test]
+fn a_session_token_must_be_that_of_its_key() {
+    let mut parts = put(&[], b"");
+    let claim = Claim::parse(&parts).unwrap().unwrap();
+    assert!(claim.check_token(None).is_ok());
+    assert_eq!(code(claim.check_token(Some(&Secret::new("token")))), "400 InvalidToken");
+    parts.headers.insert("x-amz-security-token", "token".parse().unwrap());
+    let claim = Claim::parse(&parts).unwrap().unwrap();
+    assert!(claim.check_token(Some(&Secret::new("token"))).is_ok());
+    assert_eq!(code(claim.check_token(Some(&Secret::new("other")))), "400 InvalidToken");
+    assert_eq!(code(claim.check_token(None)), "400 InvalidToken");
+    // It is a header that the signature must cover.
+    assert_eq!(code(verify(&parts, SignedPayload::Whole(b""))), "403 AccessDenied");
 }
 
 #[test]
