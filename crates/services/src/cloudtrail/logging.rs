@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cairn_core::Timestamp;
+use cairn_store::LogPosition;
 use cairn_trail::config::{STATUSES, trail_key};
 use cairn_trail::{Trail, TrailStatus};
 use serde_json::{Map, Value, json};
@@ -30,7 +31,10 @@ impl CloudTrail {
     pub(super) async fn stop_logging(&self, caller: &Caller, request: NameRequest) -> Result<Value, Failure> {
         let (log, at) = (Arc::clone(&self.deps.log), caller.now);
         self.change_trail(caller, &request.name, move |trail| {
-            trail.stop_logging(at, log.end());
+            // The record of this very call is appended once it is answered, and is the last one that the trail
+            // takes: who stops a trail is to be found in it. (Should another call's record come between, the trail
+            // takes that one.)
+            trail.stop_logging(at, LogPosition(log.end().0 + 1));
             Ok(())
         })
         .await?;

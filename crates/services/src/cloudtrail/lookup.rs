@@ -160,9 +160,7 @@ fn shown(event: &HistoryEvent) -> Result<Value, AwsError> {
             members.insert(name.to_owned(), value);
         }
     };
-    let found_by = |wanted: Attribute| {
-        event.attributes.iter().find(|(attribute, _)| *attribute == wanted).map(|(_, value)| json!(value))
-    };
+    let found_by = |attribute| event.attribute(attribute).map(|value| json!(value));
     put("EventId", found_by(Attribute::EventId));
     put("EventName", found_by(Attribute::EventName));
     put("ReadOnly", found_by(Attribute::ReadOnly));
@@ -170,30 +168,19 @@ fn shown(event: &HistoryEvent) -> Result<Value, AwsError> {
     put("EventTime", Some(reply::seconds(event.time)));
     put("EventSource", found_by(Attribute::EventSource));
     put("Username", found_by(Attribute::Username));
-    put("Resources", Some(resources(&event.attributes)));
+    put("Resources", Some(resources(event)));
     put("CloudTrailEvent", Some(json!(text)));
     Ok(Value::Object(members))
 }
 
-/// The resources that an event can be found by: among its attributes, each name follows its type.
-fn resources(attributes: &[(Attribute, String)]) -> Value {
-    let mut resources = Vec::new();
-    let mut kind = None;
-    for (attribute, value) in attributes {
-        match attribute {
-            Attribute::ResourceType => kind = Some(value),
-            Attribute::ResourceName => {
-                let mut resource = Map::new();
-                if let Some(kind) = kind.take() {
-                    resource.insert("ResourceType".into(), json!(kind));
-                }
-                resource.insert("ResourceName".into(), json!(value));
-                resources.push(Value::Object(resource));
-            }
-            _ => {}
-        }
-    }
-    Value::Array(resources)
+fn resources(event: &HistoryEvent) -> Value {
+    let shown = |(kind, name): (Option<&str>, Option<&str>)| {
+        let members = [("ResourceType", kind), ("ResourceName", name)];
+        let present =
+            members.into_iter().filter_map(|(member, value)| Some((member.to_owned(), json!(value?))));
+        Value::Object(present.collect())
+    };
+    event.resources().into_iter().map(shown).collect()
 }
 
 /// What a token is bound to: who asks, where, and all that says which events are meant.

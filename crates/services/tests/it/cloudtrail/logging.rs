@@ -38,9 +38,10 @@ async fn starting_and_stopping_keep_where_in_the_log_the_trail_was_logging() {
     world.log.0.store(20, Ordering::SeqCst);
     world.set_time("2026-11-21T13:00:00Z");
     assert_eq!(world.call("StopLogging", name.clone()).await.unwrap(), json!({}));
+    // The trail takes the records of both calls, which are appended at the end of the log once they are answered.
     assert_eq!(
         trail(&world).await.logging_spans,
-        [LoggingSpan { from: LogPosition(10), to: Some(LogPosition(20)) }]
+        [LoggingSpan { from: LogPosition(10), to: Some(LogPosition(21)) }]
     );
     let status = world.call("GetTrailStatus", name).await.unwrap();
     assert_eq!(status["IsLogging"], false);
