@@ -14,7 +14,7 @@ pub const RETENTION: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// Rows of a row group: what one bloom filter speaks for.
 pub const ROW_GROUP_ROWS_MAX: usize = 16_384;
 /// Bytes of a row group before encoding: what is held in memory while one is written.
-pub const ROW_GROUP_SIZE_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub const ROW_GROUP_SIZE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How many segments of about one size are merged into one.
 pub const MERGE_SEGMENTS: usize = 8;
 /// Rows of a merged segment at most.
@@ -27,7 +27,7 @@ pub const MERGE_EXPIRY_SPAN: Duration = Duration::from_secs(10 * 24 * 60 * 60);
 /// Footers of segment files kept in memory between lookups.
 pub const FOOTERS_CACHED_MAX: usize = 64;
 /// Rows read at once from each file while merging.
-pub(super) const MERGE_BATCH_ROWS: usize = 64;
+pub(super) const MERGE_BATCH_ROWS: usize = 32;
 
 /// The settings of the event history. The default is the constants of this module; tests make them small.
 #[derive(Clone, Debug, PartialEq, Eq)]

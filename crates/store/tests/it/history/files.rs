@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cairn_core::Clock;
 use cairn_store::LogPosition;
+use cairn_store::catalog::sqlite;
 use cairn_store::history::{Attribute, History, SegmentSettings};
 use cairn_testkit::{TestClock, memory_catalog};
 
@@ -203,4 +204,24 @@ async fn lookups_go_on_while_segments_are_merged_and_dropped_under_them() {
     }
     writer.await.unwrap();
     assert_eq!(all_pages(&*history, everything()).await.len(), 300);
+}
+
+#[tokio::test]
+async fn the_history_comes_back_from_the_catalog_on_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let (segments, database) = (directory.path().join("history"), directory.path().join("catalog.sqlite"));
+    let clock = Arc::new(TestClock::new(start()));
+    for round in 0..8 {
+        let catalog = sqlite::open(&database).unwrap();
+        let history = open(&segments, &catalog, &clock, small()).await;
+        let durable = history.durable_position().await.unwrap();
+        assert_eq!(durable, LogPosition(round * 10));
+        let events = (durable.0..durable.0 + 10).map(|position| event(position, start())).collect();
+        history.ingest(events, LogPosition(durable.0 + 10)).await.unwrap();
+        history.flush().await.unwrap();
+        history.maintain(clock.now()).await.unwrap();
+        assert_eq!(all_pages(&history, everything()).await.len() as u64, round * 10 + 10);
+        assert_eq!(history.size().segment_events, round * 10 + 10);
+        assert_eq!(files(&segments).len(), history.size().segments);
+    }
 }
