@@ -36,7 +36,7 @@ async fn a_bucket_name_is_taken_for_all_accounts() {
     shop.ok("CreateBucket", json!({"Bucket": "logs"})).await;
     let other = root(&stranger());
     let refusal = shop.send_as(&other, call("s3", "CreateBucket", json!({"Bucket": "logs"}))).await;
-    assert_eq!(shown(&refusal.err().unwrap()), "409 BucketAlreadyExists");
+    assert_eq!(shown(&refusal.unwrap_err()), "409 BucketAlreadyExists");
     let mut abroad = shop.caller();
     abroad.region = "eu-west-1".parse().unwrap();
     let create = |name: &str, constraint: &str| {
@@ -45,11 +45,11 @@ async fn a_bucket_name_is_taken_for_all_accounts() {
     };
     shop.send_as(&abroad, create("abroad", "eu-west-1")).await.unwrap();
     let again = shop.send_as(&abroad, create("abroad", "eu-west-1")).await;
-    assert_eq!(shown(&again.err().unwrap()), "409 BucketAlreadyOwnedByYou");
+    assert_eq!(shown(&again.unwrap_err()), "409 BucketAlreadyOwnedByYou");
     let location = shop.ok("GetBucketLocation", json!({"Bucket": "abroad"})).await;
     assert_eq!(location, json!({"LocationConstraint": "eu-west-1"}));
     let unspecified = shop.send_as(&abroad, call("s3", "CreateBucket", json!({"Bucket": "third"}))).await;
-    assert_eq!(shown(&unspecified.err().unwrap()), "400 IllegalLocationConstraintException");
+    assert_eq!(shown(&unspecified.unwrap_err()), "400 IllegalLocationConstraintException");
     assert_eq!(shop.refused("CreateBucket", json!({"Bucket": "Logs"})).await, "400 InvalidBucketName");
     let reserved = json!({"Bucket": "awscloudtrail-policy-us-east-1"});
     assert_eq!(shop.refused("CreateBucket", reserved).await, "409 BucketAlreadyExists");
@@ -90,7 +90,7 @@ async fn a_bucket_policy_is_kept_as_it_was_put_and_lets_other_accounts_in() {
     let get = || call("s3", "GetObject", json!({"Bucket": "logs", "Key": "a"}));
     let other = root(&stranger());
     let before = shop.send_as(&other, get()).await;
-    assert_eq!(shown(&before.err().unwrap()), "403 AccessDenied");
+    assert_eq!(shown(&before.unwrap_err()), "403 AccessDenied");
     shop.ok("PutBucketPolicy", policy(&statement)).await;
     shop.send_as(&other, get()).await.unwrap();
     let kept = shop.ok("GetBucketPolicy", json!({"Bucket": "logs"})).await;
@@ -125,7 +125,7 @@ async fn a_public_policy_needs_the_public_access_block_to_be_gone() {
         json!({"Bucket": "logs", "PublicAccessBlockConfiguration": {"RestrictPublicBuckets": true}});
     shop.ok("PutPublicAccessBlock", restrict).await;
     let refusal = shop.send_as(&root(&stranger()), get()).await;
-    assert_eq!(shown(&refusal.err().unwrap()), "403 AccessDenied");
+    assert_eq!(shown(&refusal.unwrap_err()), "403 AccessDenied");
     shop.send(get()).await.unwrap();
 }
 

@@ -83,7 +83,7 @@ impl Shop {
     /// The refusal of a call as `status code`.
     async fn refused(&self, operation: &str, params: Value) -> String {
         let refusal = self.send(call("s3", operation, params)).await;
-        shown(&refusal.err().expect("the call is to be refused"))
+        shown(&refusal.expect_err("the call is to be refused"))
     }
 
     /// Puts an object into `logs`.

@@ -237,7 +237,7 @@ async fn a_copy_needs_the_right_to_read_its_source() {
     shop.send_as(&other, call("s3", "CreateBucket", json!({"Bucket": "theirs"}))).await.unwrap();
     let copy = json!({"Bucket": "theirs", "Key": "stolen", "CopySource": "logs/secret"});
     let refusal = shop.send_as(&other, call("s3", "CopyObject", copy)).await;
-    assert_eq!(shown(&refusal.err().unwrap()), "403 AccessDenied");
+    assert_eq!(shown(&refusal.unwrap_err()), "403 AccessDenied");
 }
 
 #[tokio::test]

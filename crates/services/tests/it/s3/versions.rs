@@ -107,5 +107,5 @@ async fn a_copy_can_bring_back_an_old_version() {
     assert_eq!(copied["CopySourceVersionId"], old);
     assert_eq!(shop.text("a").await, "old");
     let bucket = shop.send(crate::world::call("s3", "DeleteBucket", json!({"Bucket": "logs"}))).await;
-    assert_eq!(shown(&bucket.err().unwrap()), "409 BucketNotEmpty");
+    assert_eq!(shown(&bucket.unwrap_err()), "409 BucketNotEmpty");
 }
