@@ -60,6 +60,7 @@ struct Ground {
 struct Services {
     iam: Arc<Iam>,
     s3: Arc<S3>,
+    blobs: FileBlobs,
     keys: SigningKeys,
 }
 
@@ -120,10 +121,11 @@ fn open_services(
         iam: Arc::new(Iam::new(ground.catalog.clone(), Arc::clone(clock), Arc::clone(entropy))),
         s3: Arc::new(S3::new(
             ground.catalog.clone(),
-            Arc::new(blobs),
+            Arc::new(blobs.clone()),
             Arc::clone(clock),
             Arc::clone(entropy),
         )),
+        blobs,
         keys: SigningKeys::new(ground.catalog.clone(), Arc::clone(clock), key_settings),
     })
 }
@@ -211,11 +213,13 @@ fn start_housekeeping(running: &mut Stages, ground: &Ground, services: &Services
             Ok(clock.now().plus(KEY_USE_INTERVAL))
         }
     });
-    let (s3, clock) = (Arc::clone(&services.s3), Arc::clone(&ground.clock));
+    let (s3, clock, blobs) = (Arc::clone(&services.s3), Arc::clone(&ground.clock), services.blobs.clone());
     running.start_timed("garbage", move || {
-        let (s3, clock) = (Arc::clone(&s3), Arc::clone(&clock));
+        let (s3, clock, blobs) = (Arc::clone(&s3), Arc::clone(&clock), blobs.clone());
         async move {
             s3.collect_garbage().await?;
+            let stored = tokio::task::spawn_blocking(move || blobs.ids().collect::<Result<Vec<_>, _>>());
+            s3.collect_orphans(stored.await??).await?;
             Ok(clock.now().plus(GARBAGE_INTERVAL))
         }
     });

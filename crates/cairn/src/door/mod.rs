@@ -259,6 +259,9 @@ impl Door {
         }
         sketch.set_target(&caller, &target);
         authorise(&caller, &target)?;
+        for further in service.further_targets(&caller, &call).await? {
+            authorise(&caller, &further)?;
+        }
         let reply = service.handle(&caller, call).await?;
         sketch.set_reply(service.as_ref(), operation, &reply);
         Ok(reply)

@@ -134,7 +134,7 @@ impl Sketch {
                 element.insert("accountId".into(), json!(account));
             }
             element.insert("type".into(), json!(resource.kind));
-            element.insert("ARN".into(), json!(resource.arn));
+            element.insert(arn_member(resource).into(), json!(resource.arn));
             Value::Object(element)
         };
         self.resources = target.resources.iter().map(element).collect();
@@ -216,6 +216,13 @@ impl Sketch {
         data.insert("bytesTransferredOut".into(), json!(self.sent_bytes));
         Value::Object(data)
     }
+}
+
+/// What a resource's ARN is called: S3's calls on a whole bucket's objects name them by a prefix, the bucket's ARN and
+/// a slash. No object has an empty key, so the two are never mixed up.
+fn arn_member(resource: &cairn_services::Resource) -> &'static str {
+    let bucket_alone = |arn: &str| arn.split_once('/').is_some_and(|(_, key)| key.is_empty());
+    if resource.kind == "AWS::S3::Object" && bucket_alone(&resource.arn) { "ARNPrefix" } else { "ARN" }
 }
 
 fn tls_details(peer: &Peer, host: Option<&str>) -> Option<Value> {

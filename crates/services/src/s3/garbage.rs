@@ -3,7 +3,7 @@
 //! The transaction that drops the last name of a blob writes a row of GARBAGE. After the commit the blob is removed,
 //! unless a reader holds it; what is left, after a crash or because of a reader, goes with the next collection.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use cairn_store::{BlobId, CatalogError, Tx};
@@ -118,40 +118,43 @@ impl S3 {
     }
 
     /// Removes those of `stored`, the ids in the blob store, that nothing names: a crash left them between their end
-    /// and their transaction. To be called before the first call is served, because until its transaction a new
-    /// upload has no name either. The blobs must be this service's alone. Returns how many blobs went.
+    /// and their transaction. To be called now and then, minutes apart: a blob goes the second time it is found, because
+    /// for a moment every new one has no name. The blobs must be this service's alone. Returns how many went.
     ///
     /// # Errors
     /// The catalog's or the blob store's failure.
-    pub async fn collect_orphans(
-        &self,
-        stored: impl IntoIterator<Item = BlobId> + Send,
-    ) -> Result<usize, AwsError> {
-        let ids: Vec<BlobId> = stored.into_iter().collect();
-        let mut count = 0;
-        for page in ids.chunks(COLLECT_PAGE) {
-            count += self.collect_unnamed(page.to_vec()).await?;
+    pub async fn collect_orphans(&self, stored: Vec<BlobId>) -> Result<usize, AwsError> {
+        let mut unnamed = HashSet::new();
+        for page in stored.chunks(COLLECT_PAGE) {
+            unnamed.extend(self.unnamed_of(page.to_vec()).await?);
         }
-        Ok(count)
+        let found_before = {
+            let mut suspects = self.suspects.lock().expect("no panic while the suspects are held");
+            let found_before: Vec<BlobId> = suspects.intersection(&unnamed).cloned().collect();
+            *suspects = unnamed;
+            found_before
+        };
+        for blob in &found_before {
+            self.blobs.delete(blob).await.map_err(Failure::from)?;
+        }
+        Ok(found_before.len())
     }
 
-    async fn collect_unnamed(&self, page: Vec<BlobId>) -> Result<usize, Failure> {
-        let unnamed = self
-            .catalog
+    /// Those of `page` that neither an object nor an upload names, and that no transaction dropped.
+    async fn unnamed_of(&self, page: Vec<BlobId>) -> Result<Vec<BlobId>, Failure> {
+        self.catalog
             .read(move |tx| {
                 let mut unnamed = Vec::new();
                 for blob in &page {
-                    if BLOB_USES.get(tx, blob_key(blob).bytes())?.is_none() {
+                    let row = blob_key(blob);
+                    let known = BLOB_USES.get(tx, row.bytes())?.or(GARBAGE.get(tx, row.bytes())?);
+                    if known.is_none() {
                         unnamed.push(blob.clone());
                     }
                 }
-                Ok::<_, Failure>(unnamed)
+                Ok(unnamed)
             })
-            .await?;
-        for blob in &unnamed {
-            self.blobs.delete(blob).await?;
-        }
-        Ok(unnamed.len())
+            .await
     }
 
     async fn collect_dropped(&self) -> Result<usize, Failure> {

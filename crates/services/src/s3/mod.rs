@@ -37,11 +37,12 @@ mod target;
 mod version;
 mod walk;
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use cairn_core::{Clock, Entropy};
-use cairn_store::{Blobs, Catalog};
+use cairn_store::{BlobId, Blobs, Catalog};
 use cairn_wire::{AwsError, Call, Reply};
 use serde_json::Value;
 
@@ -57,6 +58,8 @@ pub struct S3 {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     pins: Arc<Pins>,
+    /// Blobs that the last sweep found without a name.
+    suspects: Mutex<HashSet<BlobId>>,
 }
 
 impl S3 {
@@ -68,7 +71,7 @@ impl S3 {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { catalog, blobs, clock, entropy, pins: Arc::default() }
+        Self { catalog, blobs, clock, entropy, pins: Arc::default(), suspects: Mutex::default() }
     }
 
     async fn answer(&self, caller: &Caller, call: Call) -> Result<Reply, Failure> {
