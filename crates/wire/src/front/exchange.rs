@@ -94,7 +94,7 @@ impl Exchange {
     }
 
     pub(super) fn with_unknown_operation(mut self, name: &str) -> Self {
-        self.unknown_operation = Some(name.to_owned());
+        self.unknown_operation = (!name.is_empty()).then(|| name.to_owned());
         self
     }
 

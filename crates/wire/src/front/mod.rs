@@ -11,6 +11,8 @@ mod exchange;
 mod faults;
 mod find;
 mod head;
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 use http::request::Parts;

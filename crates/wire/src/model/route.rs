@@ -137,7 +137,9 @@ pub(crate) fn find<'a>(service: &'a Service, request: &Request<'_>) -> Option<Ma
         // Of equals the first wins, as in the model's order.
         .rev()
         .max_by(|(_, one), (_, other)| one.cmp(other))?;
-    if &*service.name == "s3" && names_another_subresource(service, route, request) {
+    if &*service.name == "s3"
+        && (names_another_subresource(service, route, request) || !route.has_required_query(request))
+    {
         return None;
     }
     Some(Matched { operation: route.operation, labels: route.labels(request.segments) })
@@ -191,6 +193,15 @@ impl Route {
             has_all_required: required == self.required.len(),
             required,
         })
+    }
+
+    /// Whether the required query members are there, of a route that has nothing else in the query: an S3 `POST` of
+    /// a key is only a `CompleteMultipartUpload` where it names the upload.
+    fn has_required_query(&self, request: &Request<'_>) -> bool {
+        !self.query.is_empty()
+            || self.required.iter().all(|(location, name)| {
+                *location != Location::Query || request.query.iter().any(|(own, _)| **own == **name)
+            })
     }
 
     fn fits_path(&self, segments: &[String]) -> bool {
