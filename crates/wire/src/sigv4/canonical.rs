@@ -147,20 +147,19 @@ fn normalised(path: &str) -> String {
 
 /// The query sorted by name, then value: decoded and encoded again, as AWS does; or as it stands, as botocore does.
 fn queries(raw: &str) -> Vec<String> {
-    let pairs = || {
+    let pairs = |raw: &str, keep_empty: bool| -> Vec<(String, String)> {
         raw.split('&')
+            .filter(|pair| keep_empty || !pair.is_empty())
             .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
             .filter(|(name, _)| *name != "X-Amz-Signature")
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
     };
-    let standard = pairs()
-        .filter(|pair| *pair != ("", ""))
+    let standard = pairs(raw, false)
+        .iter()
         .map(|(name, value)| (encode(&decode_query(name)), encode(&decode_query(value))))
         .collect();
-    let verbatim = if raw.is_empty() {
-        Vec::new()
-    } else {
-        pairs().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-    };
+    let verbatim = pairs(raw, !raw.is_empty());
     spellings([joined(standard), joined(verbatim)])
 }
 
@@ -269,6 +268,7 @@ mod tests {
             ("a=x+y", vec!["a=x%20y", "a=x+y"]),
             ("a=%2f", vec!["a=%2F", "a=%2f"]),
             ("a=1&&b=2", vec!["a=1&b=2", "=&a=1&b=2"]),
+            ("b=+&=", vec!["=&b=%20", "=&b=+"]),
             ("ሴ=bar", vec!["%E1%88%B4=bar", "ሴ=bar"]),
             ("X-Amz-Signature=00&z=1", vec!["z=1"]),
         ] {
