@@ -38,6 +38,30 @@ const EVENT_SOURCES: &[(&str, &str)] = &[
     ("sesv2", "ses"),
 ];
 
+/// Operations of S3 whose records have another name, as in delivered log files.
+const S3_EVENT_NAMES: &[(&str, &str)] = &[
+    ("DeletePublicAccessBlock", "DeleteBucketPublicAccessBlock"),
+    ("GetBucketAccelerateConfiguration", "GetAccelerateConfiguration"),
+    ("GetBucketLifecycleConfiguration", "GetBucketLifecycle"),
+    ("GetBucketNotificationConfiguration", "GetBucketNotification"),
+    ("GetObjectLockConfiguration", "GetBucketObjectLockConfiguration"),
+    ("GetPublicAccessBlock", "GetBucketPublicAccessBlock"),
+    ("ListObjectVersions", "ListBucketVersions"),
+    ("ListObjectsV2", "ListObjects"),
+    ("PutBucketAccelerateConfiguration", "PutAccelerateConfiguration"),
+    ("PutBucketLifecycleConfiguration", "PutBucketLifecycle"),
+    ("PutBucketNotificationConfiguration", "PutBucketNotification"),
+    ("PutObjectLockConfiguration", "PutBucketObjectLockConfiguration"),
+    ("PutPublicAccessBlock", "PutBucketPublicAccessBlock"),
+];
+
+/// The record's `eventName` of an operation that no service here says it of.
+#[must_use]
+pub fn event_name<'a>(service: &str, operation: &'a str) -> &'a str {
+    let other = S3_EVENT_NAMES.iter().find(|(name, _)| service == "s3" && *name == operation);
+    other.map_or(operation, |(_, name)| name)
+}
+
 /// The parameters of a call as the record's `requestParameters` shows them; null where there are none.
 #[must_use]
 pub fn recorded_input(service: &str, operation: &str, params: &Value) -> Value {
@@ -170,6 +194,13 @@ mod tests {
             recorded_input("kms", "Encrypt", &json!({"KeyId": "k", "Plaintext": "AAAA"})),
             json!({"keyId": "k", "plaintext": HIDDEN})
         );
+    }
+
+    #[test]
+    fn settings_of_buckets_have_the_names_of_delivered_records() {
+        assert_eq!(event_name("s3", "PutBucketLifecycleConfiguration"), "PutBucketLifecycle");
+        assert_eq!(event_name("s3", "PutBucketCors"), "PutBucketCors");
+        assert_eq!(event_name("glacier", "ListObjectsV2"), "ListObjectsV2");
     }
 
     #[test]

@@ -163,7 +163,10 @@ impl Sketch {
     pub(super) fn into_event(self, error: Option<&AwsError>, event_id: &EventId) -> Option<CallEvent> {
         let service = self.service.as_deref()?;
         let operation = self.operation.as_deref()?;
-        let event_name = self.known.map_or(operation, |known| known.event_name).to_owned();
+        let event_name = self
+            .known
+            .map_or_else(|| recorded::event_name(service, operation), |known| known.event_name)
+            .to_owned();
         let read_only = self.known.map_or_else(
             || READING.iter().any(|prefix| operation.starts_with(prefix)),
             |known| known.access == Access::Read,

@@ -7,7 +7,7 @@
 use super::head::Head;
 use super::{Exchange, FrontSettings, Rejection, Signing};
 use crate::model::{Matched, Request, find};
-use crate::model::{Models, Protocol, Service};
+use crate::model::{Models, Operation, Protocol, Service};
 
 /// A request that has found its service.
 pub(super) struct Found {
@@ -56,7 +56,7 @@ pub(super) fn found(
     if rest.is_empty() || (is_form && candidates.iter().any(|service| service.query_protocol().is_some())) {
         return by_action(head, &candidates, is_head);
     }
-    by_route(settings, head, &rest, is_head)
+    by_route(settings, head, &rest, signing, is_head)
 }
 
 fn signed(name: &str) -> Vec<&'static Service> {
@@ -198,6 +198,7 @@ fn by_route(
     settings: &FrontSettings,
     head: &Head,
     candidates: &[&'static Service],
+    signing: Option<Signing<'_>>,
     is_head: bool,
 ) -> Result<Found, Box<Rejection>> {
     let mut ordered: Vec<&'static Service> = candidates
@@ -222,9 +223,9 @@ fn by_route(
             Request { method: &head.method, segments: &segments, query: &head.query, headers: &head.headers };
         if let Some(Matched { operation, labels }) = find(service, &request) {
             let protocol = service.rest_protocol().unwrap_or(Protocol::RestJson);
+            let operation = of_directory_buckets(service, &service.operations()[operation], signing);
             return Ok(Found {
-                exchange: Exchange::new(service, protocol, is_head)
-                    .with_operation(&service.operations()[operation]),
+                exchange: Exchange::new(service, protocol, is_head).with_operation(operation),
                 labels: labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
                 query_candidates: Vec::new(),
             });
@@ -233,6 +234,21 @@ fn by_route(
     let service = ordered.first().copied().unwrap_or(candidates[0]);
     let exchange = Exchange::new(service, service.rest_protocol().unwrap_or(Protocol::RestJson), is_head);
     Err(Rejection::of(exchange.unknown_operation(), exchange))
+}
+
+/// S3 Express has its own endpoint for its list of buckets, at S3's path: the signature's service tells them apart.
+fn of_directory_buckets(
+    service: &'static Service,
+    operation: &'static Operation,
+    signing: Option<Signing<'_>>,
+) -> &'static Operation {
+    let is_express = signing.is_some_and(|signing| signing.service == "s3express");
+    let other = if is_express && &*operation.name == "ListBuckets" {
+        service.operation("ListDirectoryBuckets")
+    } else {
+        None
+    };
+    other.unwrap_or(operation)
 }
 
 /// S3 Control is signed as S3. Its paths alone do not tell it: a bucket may have the name of its version.
