@@ -22,7 +22,7 @@ use cairn_trail::history::HistoryStage;
 use cairn_trail::keys::{KeySettings, SigningKeys};
 use cairn_wire::front::{Front, FrontSettings};
 use prometheus::Registry;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
 use crate::data_folder::{DataFolder, RootKeys, ServerFile};
@@ -65,6 +65,7 @@ struct Services {
 }
 
 async fn serve(settings: &Settings, folder: &DataFolder) -> Result<(), Box<dyn Error>> {
+    let mut signals = Signals::listen()?;
     let ground = open_ground(settings, folder).await?;
     let services = open_services(settings, folder, &ground)?;
     let root = services.iam.ensure_first_account(settings.account.as_ref()).await?;
@@ -77,7 +78,7 @@ async fn serve(settings: &Settings, folder: &DataFolder) -> Result<(), Box<dyn E
     let (stop, stopped) = watch::channel(false);
     let stages = start_stages(settings, &ground, &services, stopped.clone())?;
     let serving = tokio::spawn(server.run(Arc::clone(&door), stopped));
-    wait_for_signal().await?;
+    signals.wait().await;
     tracing::info!("stopping: requests under way may end");
     stop.send_replace(true);
     serving.await?;
@@ -253,10 +254,21 @@ fn announce(
     Ok(())
 }
 
-async fn wait_for_signal() -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted,
-        _ = terminate.recv() => Ok(()),
+/// What tells the server to stop. Made before anybody is told that it runs, so that an early signal drains too.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use cairn_core::{Principal, Region, Timestamp};
 use cairn_services::iam::{Credential, Iam};
-use cairn_wire::front::Signing;
+use cairn_wire::front::{Front, Signing};
 use cairn_wire::sigv4::{self, Claim, Limits, SignedPayload};
 use cairn_wire::{AwsError, Body};
 use http::request::Parts;
@@ -38,10 +38,15 @@ pub enum Identified {
 }
 
 /// Reads a request's claim.
-pub fn claim(parts: &Parts) -> Claimed {
+pub fn claim(parts: &Parts, front: &Front) -> Claimed {
     match Claim::parse(parts) {
         Ok(None) => Claimed::Nothing,
-        Ok(Some(claim)) => Claimed::Signature(Box::new(claim)),
+        Ok(Some(mut claim)) => {
+            if claim.is_version_2() {
+                claim.set_virtual_bucket(front.virtual_bucket(parts));
+            }
+            Claimed::Signature(Box::new(claim))
+        }
         Err(error) => Claimed::Malformed(error),
     }
 }

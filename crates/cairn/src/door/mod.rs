@@ -160,7 +160,7 @@ impl Door {
         arrival: &Arrival,
         sketch: &mut Sketch,
     ) -> (Exchange, Outcome) {
-        let claim = identify::claim(parts);
+        let claim = identify::claim(parts, &self.parts.front);
         let opening = match self.parts.front.open(parts, claim.signing()) {
             Ok(opening) => opening,
             Err(rejection) => {

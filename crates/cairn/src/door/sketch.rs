@@ -28,6 +28,7 @@ pub struct Sketch {
     host: Option<String>,
     user_agent: Option<String>,
     query_signed: bool,
+    signature_version: &'static str,
     principal: Principal,
     access_key_id: Option<String>,
     recipient: AccountId,
@@ -48,12 +49,14 @@ pub struct Sketch {
 impl Sketch {
     /// What the head of a request tells.
     pub(super) fn of_request(parts: &Parts, arrival: &Arrival, first_account: &AccountId) -> Self {
+        let in_query = |name| parts.uri.query().is_some_and(|query| query.contains(name));
         let header = |name| parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
         Self {
             arrival: arrival.clone(),
             host: header("host").or_else(|| parts.uri.host()).map(str::to_owned),
             user_agent: header("user-agent").map(str::to_owned),
-            query_signed: parts.uri.query().is_some_and(|query| query.contains("X-Amz-Signature=")),
+            query_signed: in_query("X-Amz-Signature=") || in_query("AWSAccessKeyId="),
+            signature_version: if in_query("AWSAccessKeyId=") { "SigV2" } else { "SigV4" },
             principal: Principal::Anonymous,
             access_key_id: None,
             recipient: first_account.clone(),
@@ -205,7 +208,7 @@ impl Sketch {
     fn s3_data(&self) -> Value {
         let mut data = Map::new();
         if self.principal != Principal::Anonymous {
-            data.insert("SignatureVersion".into(), json!("SigV4"));
+            data.insert("SignatureVersion".into(), json!(self.signature_version));
         }
         if let Some(tls) = &self.arrival.peer.tls {
             data.insert("CipherSuite".into(), json!(tls.cipher_suite));

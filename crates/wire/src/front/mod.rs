@@ -135,6 +135,12 @@ impl Front {
         Ok(Opening { exchange, head, labels, query_candidates, need })
     }
 
+    /// The bucket that a request's host names in S3's virtual-host style.
+    #[must_use]
+    pub fn virtual_bucket(&self, parts: &Parts) -> Option<String> {
+        Head::of(parts)?.virtual_bucket(&self.settings.s3_hosts)
+    }
+
     /// Holds `call` against the constraints of its model.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use http::request::Parts;
 use super::canonical::decode_query;
 use super::dialect::Dialect;
 use super::key::{ALGORITHM, TERMINATOR, signatures_match};
+use super::version_2::{self, Version2};
 use super::{PayloadMode, Secret, query_auth};
 use crate::AwsError;
 
@@ -46,6 +47,8 @@ pub struct Claim {
     pub(super) signature: String,
     pub(super) life: Option<Duration>,
     pub(super) dialect: Dialect,
+    /// Set where the claim is of version 2, which has no scope and no signed headers.
+    pub(super) version_2: Option<Version2>,
 }
 
 /// The texts of a claim before they are checked, wherever they were written.
@@ -77,6 +80,7 @@ impl Claim {
         let in_query = query_auth::is_signed(query);
         let Some(header) = single_header(parts, "authorization")? else {
             return match in_query {
+                true if query_auth::is_only_version_2(query) => version_2::read(parts, query).map(Some),
                 true => Self::check(parts, query_auth::read(parts, query)?).map(Some),
                 false => Ok(None),
             };
@@ -89,6 +93,19 @@ impl Claim {
             return Err(error);
         }
         Self::check(parts, read_header(parts, header)?).map(Some)
+    }
+
+    /// Says which bucket the request's host names, for signatures that cover the bucket but not the host.
+    pub fn set_virtual_bucket(&mut self, bucket: Option<String>) {
+        if let Some(version_2) = &mut self.version_2 {
+            version_2.virtual_bucket = bucket;
+        }
+    }
+
+    /// Whether the signature is of version 2.
+    #[must_use]
+    pub fn is_version_2(&self) -> bool {
+        self.version_2.is_some()
     }
 
     /// Holds the scope against the API that was called: its signing names (`["s3"]`), and the region that serves it
@@ -201,6 +218,7 @@ impl Claim {
             signature: raw.signature,
             life: raw.life,
             dialect,
+            version_2: None,
         })
     }
 }

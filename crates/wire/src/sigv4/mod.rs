@@ -1,4 +1,4 @@
-//! Signature Version 4: who claims to have sent a request, whether that is true, and whether the body is theirs.
+//! Signature Version 4, and S3's presigned URLs of version 2: who claims to have sent a request, whether that is true, and whether the body is theirs.
 //!
 //! On the road: the front door calls [`Claim::parse`] on every request, finds the secret of the access key, calls
 //! [`Claim::verify`], and reads the payload through [`Verified::body`]. Unsigned requests read theirs through
@@ -24,6 +24,7 @@ mod sign;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod version_2;
 
 use std::time::Duration;
 

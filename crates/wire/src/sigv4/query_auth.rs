@@ -21,11 +21,16 @@ fn is_version_2(query: &str) -> bool {
     has(query, "AWSAccessKeyId") && has(query, "Signature")
 }
 
+/// Whether a query's signature is of version 2 and nothing in it is of version 4.
+pub(super) fn is_only_version_2(query: &str) -> bool {
+    is_version_2(query) && !has(query, "X-Amz-Algorithm") && !has(query, "X-Amz-Signature")
+}
+
 fn has(query: &str, name: &str) -> bool {
     pairs(query).any(|(other, _)| other == name)
 }
 
-fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+pub(super) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
     query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
@@ -50,9 +55,6 @@ pub(super) fn read(parts: &Parts, query: &str) -> Result<RawClaim, AwsError> {
         )
     };
     let needed = |name: &str| value(name)?.filter(|text| !text.is_empty()).ok_or_else(|| missing(name));
-    if is_version_2(query) && !has(query, "X-Amz-Algorithm") {
-        return Err(dialect.unsupported_algorithm("AWS"));
-    }
     let algorithm = needed("X-Amz-Algorithm")?;
     if algorithm != ALGORITHM {
         return Err(match dialect {

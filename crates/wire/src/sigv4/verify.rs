@@ -52,6 +52,10 @@ impl Claim {
         now: Timestamp,
         limits: &Limits,
     ) -> Result<Verified, AwsError> {
+        if let Some(version_2) = &self.version_2 {
+            let plan = version_2.verify(self, parts, secret, now)?;
+            return Ok(Verified { claim: self.clone(), plan });
+        }
         self.check_time(now, limits)?;
         self.check_signed_headers(parts)?;
         let payload_hash = self.payload_hash(payload)?;

@@ -159,13 +159,15 @@ fn malformed_claims_are_refused_in_the_words_of_their_service() {
 }
 
 #[test]
-fn only_one_mechanism_may_be_used_and_version_2_is_refused() {
+fn only_one_mechanism_may_be_used_and_version_2_is_s3s_alone() {
     let parts = put(&[], b"");
     let both = format!("authorization: {}", parts.headers["authorization"].to_str().unwrap());
     let both = head("GET", "/b?X-Amz-Algorithm=AWS4-HMAC-SHA256", &[HOST, &both]);
     assert_eq!(code(Claim::parse(&both)), "400 InvalidArgument");
     let old = head("GET", "/b/k?AWSAccessKeyId=AKID&Expires=1&Signature=c2ln", &[HOST]);
-    assert_eq!(code(Claim::parse(&old)), "400 InvalidRequest");
+    assert!(Claim::parse(&old).unwrap().unwrap().is_version_2());
+    let old = head("POST", "/?AWSAccessKeyId=AKID&Expires=1&Signature=c2ln", &[HOST, "x-amz-target: T.A"]);
+    assert_eq!(code(Claim::parse(&old)), "400 IncompleteSignatureException");
     let few = head("GET", "/b/k?X-Amz-Algorithm=AWS4-HMAC-SHA256", &[HOST]);
     assert_eq!(code(Claim::parse(&few)), "400 AuthorizationQueryParametersError");
     let asymmetric = head("GET", "/b/k?X-Amz-Algorithm=AWS4-ECDSA-P256-SHA256", &[HOST]);
