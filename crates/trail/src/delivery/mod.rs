@@ -316,8 +316,12 @@ impl DeliveryStage {
         if is_empty && plan.to == from {
             return Ok(Step::Done);
         }
-        let cursor =
-            Cursor { position: if is_empty { plan.to } else { view.cursor.position }, slot: run.slot };
+        // The slot is served once its last range is reserved: a restart in between goes on at once.
+        let is_last = next_range(&view.trail.logging_spans, plan.to, run.log_end).is_none();
+        let cursor = Cursor {
+            position: if is_empty { plan.to } else { view.cursor.position },
+            slot: if is_last { run.slot } else { view.cursor.slot },
+        };
         let interval = self.settings.delivery_interval;
         let reservation = plan.into_reservation(&view.trail, from, run.now, interval);
         let (state, seen, trail) = (view.state.clone(), view.cursor, view.trail.clone());
