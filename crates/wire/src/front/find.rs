@@ -24,6 +24,32 @@ const S3_SIGNING_NAMES: &[&str] = &["s3express", "s3-object-lambda", "s3-outpost
 /// `AssumeRoleWithWebIdentity` and `ConfirmSubscription`.
 const UNSIGNED_QUERY_SERVICES: &[&str] = &["sts", "sns"];
 
+/// What a request of an RPC protocol says that it is for.
+struct Target {
+    protocol: Protocol,
+    prefix: String,
+    operation: String,
+}
+
+impl Target {
+    /// rpcv2Cbor says it in the path, `/service/PREFIX/operation/NAME`; awsJson in a header, `PREFIX.NAME`.
+    fn of(head: &Head) -> Option<Self> {
+        let (protocol, prefix, operation) =
+            if head.header("smithy-protocol").as_deref() == Some("rpc-v2-cbor") {
+                let [.., service, prefix, operation, name] = head.segments.as_slice() else { return None };
+                if service != "service" || operation != "operation" {
+                    return None;
+                }
+                (Protocol::RpcV2Cbor, prefix.clone(), name.clone())
+            } else {
+                let target = head.header("x-amz-target")?;
+                let (prefix, name) = target.rsplit_once('.').unwrap_or(("", &target));
+                (Protocol::Json, prefix.to_owned(), name.to_owned())
+            };
+        Some(Self { protocol, prefix, operation })
+    }
+}
+
 const FORM: &str = "application/x-www-form-urlencoded";
 
 pub(super) fn found(
@@ -46,9 +72,10 @@ pub(super) fn found(
         );
         return Err(Rejection::of(error, exchange));
     }
-    let speaks = |protocol: Protocol| candidates.iter().any(|service| service.speaks(protocol));
-    if head.headers.contains_key("x-amz-target") && speaks(Protocol::Json) {
-        return by_target(head, &candidates, signing, is_head);
+    if let Some(target) =
+        Target::of(head).filter(|target| candidates.iter().any(|s| s.speaks(target.protocol)))
+    {
+        return by_target(head, &target, &candidates, signing, is_head);
     }
     let is_form = head.media_type().as_deref() == Some(FORM) || head.parameter("Action").is_some();
     let rest: Vec<&'static Service> =
@@ -71,10 +98,8 @@ fn signed(name: &str) -> Vec<&'static Service> {
 fn unsigned(settings: &FrontSettings, head: &Head) -> Vec<&'static Service> {
     let models = Models::embedded();
     let s3 = || models.service("s3").into_iter().collect();
-    if let Some((prefix, _)) =
-        head.header("x-amz-target").as_deref().and_then(|target| target.rsplit_once('.'))
-    {
-        let services = models.by_target_prefix(prefix);
+    if let Some(target) = Target::of(head) {
+        let services = models.by_target_prefix(&target.prefix);
         if !services.is_empty() {
             return services;
         }
@@ -103,6 +128,7 @@ fn by_host(head: &Head) -> Vec<&'static Service> {
 
 fn guessed_protocol(head: &Head) -> Protocol {
     match head.media_type().as_deref() {
+        _ if head.headers.contains_key("smithy-protocol") => Protocol::RpcV2Cbor,
         _ if head.headers.contains_key("x-amz-target") => Protocol::Json,
         Some(FORM) => Protocol::Query,
         Some("application/json") => Protocol::RestJson,
@@ -112,25 +138,25 @@ fn guessed_protocol(head: &Head) -> Protocol {
 
 fn by_target(
     head: &Head,
+    target: &Target,
     candidates: &[&'static Service],
     signing: Option<Signing<'_>>,
     is_head: bool,
 ) -> Result<Found, Box<Rejection>> {
-    let target = head.header("x-amz-target").unwrap_or_default();
-    let (prefix, name) = target.rsplit_once('.').unwrap_or(("", &target));
+    let Target { protocol, prefix, operation: name } = target;
     let named = Models::embedded().by_target_prefix(prefix);
     let both: Vec<&'static Service> = named
         .iter()
         .copied()
         .filter(|service| candidates.iter().any(|own| own.name == service.name))
         .collect();
-    let service = preferred(head, &both, name)
-        .or_else(|| candidates.iter().copied().find(|s| s.speaks(Protocol::Json)));
+    let service =
+        preferred(head, &both, name).or_else(|| candidates.iter().copied().find(|s| s.speaks(*protocol)));
     let Some(service) = service else {
-        let exchange = Exchange::without_service(Protocol::Json, is_head).with_unknown_operation(name);
+        let exchange = Exchange::without_service(*protocol, is_head).with_unknown_operation(name);
         return Err(Rejection::of(exchange.unknown_operation(), exchange));
     };
-    let exchange = Exchange::new(service, Protocol::Json, is_head);
+    let exchange = Exchange::new(service, *protocol, is_head);
     if both.is_empty() {
         let exchange = exchange.with_unknown_operation(name);
         let error = match named.first() {

@@ -25,6 +25,31 @@ const JSON: &str =
     "POST /\ncontent-type: application/x-amz-json-1.1\nx-amz-target: CloudTrail_20131101.PutEventSelectors";
 const FORM: &str = "POST /\ncontent-type: application/x-www-form-urlencoded";
 
+const CBOR: &str =
+    "POST /service/GraniteServiceVersion20100801/operation/PutMetricData\nsmithy-protocol: rpc-v2-cbor";
+
+#[test]
+fn malformed_cbor_is_a_serialization_exception() {
+    for body in [
+        &b"\x01"[..],
+        b"\xa1",
+        b"\xa1\x01\x02",
+        b"\xbf",
+        b"\x9f\xff",
+        b"\xa0\xa0",
+        b"\xff",
+        b"\xa1\x69Namespace\x01",
+    ] {
+        assert_eq!(outcome("monitoring", CBOR, body), "SerializationException", "{body:?}");
+    }
+    assert_eq!(outcome("monitoring", CBOR, b"\xa1\x69Namespace\x61n"), "PutMetricData {\"Namespace\":\"n\"}");
+    assert_eq!(
+        outcome("monitoring", &CBOR.replace("PutMetricData", "NoSuch"), b""),
+        "UnknownOperationException"
+    );
+    assert_eq!(outcome("iam", CBOR, b""), "MissingAction");
+}
+
 #[test]
 fn malformed_json_is_a_serialization_exception() {
     for body in [
@@ -134,6 +159,7 @@ fn heads() -> impl Strategy<Value = (&'static str, String)> {
         Just(("dynamodb", "POST /\nx-amz-target: DynamoDB_20120810.PutItem".to_owned())),
         Just(("iam", FORM.to_owned())),
         Just(("ec2", FORM.to_owned())),
+        Just(("monitoring", CBOR.to_owned())),
         Just(("s3", "POST /b?delete".to_owned())),
         Just(("s3", "PUT /b?lifecycle".to_owned())),
         Just(("s3", "PUT /b?acl".to_owned())),
