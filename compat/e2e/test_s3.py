@@ -13,6 +13,8 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
+from trails import wait_for
+
 MIB = 1024 * 1024
 
 
@@ -125,6 +127,8 @@ def test_settings_that_can_be_set(s3, bucket):
     s3.put_bucket_ownership_controls(
         Bucket=bucket, OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
     )
+    s3.delete_bucket_ownership_controls(Bucket=bucket)
+    assert code(s3.get_bucket_ownership_controls, Bucket=bucket) == (404, "OwnershipControlsNotFoundError")
     rule = {"ID": "x", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 1}}
     assert code(
         s3.put_bucket_lifecycle_configuration, Bucket=bucket, LifecycleConfiguration={"Rules": [rule]}
@@ -330,11 +334,6 @@ def test_presigned_urls(account, bucket):
     with pytest.raises(urllib.error.HTTPError) as raised:
         urllib.request.urlopen(url.replace("a%20b", "other"))
     assert raised.value.code == 403
-    # Without a setting boto3 presigns with version 2, which AWS refuses for every bucket made since June 2020.
-    old = account.client("s3").generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "a b"})
-    with pytest.raises(urllib.error.HTTPError) as raised:
-        urllib.request.urlopen(old)
-    assert raised.value.code == 400 and b"Please use AWS4-HMAC-SHA256" in raised.value.read()
 
 
 def test_a_chunked_upload_whose_trailer_lies_is_refused(s3, bucket):
@@ -369,6 +368,40 @@ def test_records_of_s3(account, s3, bucket):
     assert tagged["requestParameters"]["tagging"] == ""
     assert tagged["resources"][0]["ARN"] == f"arn:aws:s3:::{bucket}"
     assert tagged["additionalEventData"]["AuthenticationMethod"] == "AuthHeader"
+
+
+def test_object_calls_are_data_events(account, s3):
+    """A trail with data events delivers them with the resources that AWS shows."""
+    bucket = account.bucket(policy=False)
+    trail, logs = account.trail(logging=False, EnableLogFileValidation=False)
+    cloudtrail = account.client("cloudtrail")
+    objects = {"Type": "AWS::S3::Object", "Values": [f"arn:aws:s3:::{bucket}/"]}
+    selector = {"ReadWriteType": "All", "IncludeManagementEvents": False, "DataResources": [objects]}
+    cloudtrail.put_event_selectors(TrailName=trail["TrailARN"], EventSelectors=[selector])
+    cloudtrail.start_logging(Name=trail["TrailARN"])
+    s3.put_object(Bucket=bucket, Key="a/b", Body=b"hello", Metadata={"m": "1"})
+    s3.get_object(Bucket=bucket, Key="a/b")
+    s3.list_objects_v2(Bucket=bucket, Prefix="a/")
+    s3.head_bucket(Bucket=bucket)
+    s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "a/b"}]})
+    assert code(s3.get_object, Bucket=bucket, Key="a/b") == (404, "NoSuchKey")
+    records = wait_for("six records", lambda: [r for r in [account.delivered(logs)] if len(r) == 6])[0]
+    assert {r["eventCategory"] for r in records} == {"Data"}
+    assert [r["eventName"] for r in sorted(records, key=lambda r: r["eventTime"])].count("GetObject") == 2
+    by_name = {r["eventName"]: r for r in records if "errorCode" not in r}
+    owner = {"accountId": account.id, "type": "AWS::S3::Bucket", "ARN": f"arn:aws:s3:::{bucket}"}
+    put = by_name["PutObject"]
+    assert put["resources"] == [{"type": "AWS::S3::Object", "ARN": f"arn:aws:s3:::{bucket}/a/b"}, owner]
+    assert put["requestParameters"]["key"] == "a/b"
+    assert put["responseElements"]["x-amz-server-side-encryption"] == "AES256"
+    assert put["additionalEventData"]["bytesTransferredIn"] == 5
+    for name in ("ListObjects", "HeadBucket", "DeleteObjects"):
+        prefix = {"type": "AWS::S3::Object", "ARNPrefix": f"arn:aws:s3:::{bucket}/"}
+        assert by_name[name]["resources"] == [prefix, owner]
+    assert by_name["ListObjects"]["requestParameters"]["list-type"] == "2"
+    failed = next(r for r in records if "errorCode" in r)
+    assert (failed["eventName"], failed["errorCode"]) == ("GetObject", "NoSuchKey")
+    account.close_trail(trail)
 
 
 def test_the_command_line(bucket, tmp_path, aws):

@@ -44,6 +44,7 @@ impl S3 {
             policy: None,
             tags: attributes::listed_tags(tags, BUCKET_TAGS_MAX)?,
             public_access_block: Some(PublicAccessBlock::ALL),
+            without_ownership_controls: false,
         };
         let in_first_region = caller.region.as_str() == FIRST_REGION;
         let location =

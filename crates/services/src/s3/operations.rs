@@ -57,7 +57,7 @@ const fn versioned(entry: Entry, version_action: &'static str) -> Entry {
 }
 
 /// All operations.
-pub(super) const ENTRIES: [Entry; 61] = [
+pub(super) const ENTRIES: [Entry; 62] = [
     plain("ListBuckets", READ, Account, "s3:ListAllMyBuckets"),
     plain("CreateBucket", WRITE, Bucket, "s3:CreateBucket"),
     plain("DeleteBucket", WRITE, Bucket, "s3:DeleteBucket"),
@@ -100,6 +100,7 @@ pub(super) const ENTRIES: [Entry; 61] = [
     ),
     plain("GetBucketOwnershipControls", READ, Bucket, "s3:GetBucketOwnershipControls"),
     plain("PutBucketOwnershipControls", WRITE, Bucket, "s3:PutBucketOwnershipControls"),
+    plain("DeleteBucketOwnershipControls", WRITE, Bucket, "s3:PutBucketOwnershipControls"),
     plain("GetBucketCors", READ, Bucket, "s3:GetBucketCORS"),
     plain("DeleteBucketCors", WRITE, Bucket, "s3:PutBucketCORS"),
     plain("GetBucketWebsite", READ, Bucket, "s3:GetBucketWebsite"),

@@ -50,6 +50,9 @@ impl S3 {
                 Some(block) => json!({"PublicAccessBlockConfiguration": block}),
                 None => return Err(unset("NoSuchPublicAccessBlockConfiguration", &bucket)),
             },
+            "GetBucketOwnershipControls" if bucket.without_ownership_controls => {
+                return Err(unset("OwnershipControlsNotFoundError", &bucket));
+            }
             "GetBucketOwnershipControls" => {
                 json!({"OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}})
             }
@@ -119,8 +122,9 @@ impl S3 {
             }
             "PutBucketOwnershipControls" => {
                 check_ownership(params)?;
-                self.bucket(name).await.map(|_| Reply::empty())
+                self.set_ownership_controls(name, true).await
             }
+            "DeleteBucketOwnershipControls" => self.set_ownership_controls(name, false).await,
             // What cannot be set need not be taken away, and encryption with AES256 is the default: nothing to do.
             "DeleteBucketCors"
             | "DeleteBucketLifecycle"
@@ -129,6 +133,14 @@ impl S3 {
             | "DeleteBucketEncryption" => self.bucket(name).await.map(|_| Reply::empty()),
             other => Err(unsupported(other)),
         }
+    }
+
+    async fn set_ownership_controls(&self, name: &str, present: bool) -> Result<Reply, Failure> {
+        self.change_bucket(name, move |bucket| {
+            bucket.without_ownership_controls = !present;
+            Ok(())
+        })
+        .await
     }
 
     async fn set_public_access_block(
@@ -152,6 +164,7 @@ fn unset(code: &'static str, bucket: &Bucket) -> Failure {
         "NoSuchCORSConfiguration" => "The CORS configuration does not exist",
         "NoSuchWebsiteConfiguration" => "The specified bucket does not have a website configuration",
         "NoSuchLifecycleConfiguration" => "The lifecycle configuration does not exist",
+        "OwnershipControlsNotFoundError" => "The bucket ownership controls were not found",
         "ReplicationConfigurationNotFoundError" => "The replication configuration was not found",
         _ => "Object Lock configuration does not exist for this bucket",
     };

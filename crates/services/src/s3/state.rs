@@ -41,6 +41,9 @@ pub(super) struct Bucket {
     pub(super) policy: Option<String>,
     pub(super) tags: Vec<(String, String)>,
     pub(super) public_access_block: Option<PublicAccessBlock>,
+    /// Whether its ownership controls were taken away. Its objects are its owner's all the same.
+    #[serde(default)]
+    pub(super) without_ownership_controls: bool,
 }
 
 /// Whether a bucket keeps versions.
