@@ -271,7 +271,7 @@ impl<'a> Writer<'a> {
         let shape = service.shape(member.shape);
         self.text.push('<');
         self.text.push_str(name);
-        self.attributes_of(shape, member.xml_namespace.as_ref(), value);
+        self.attributes_of(shape, member.xml_namespace.as_deref(), value);
         self.text.push('>');
         match (&shape.kind, value) {
             (Kind::Structure { members, .. }, Value::Object(object)) => self.members(members, object),

@@ -111,7 +111,9 @@ fn unsigned(settings: &FrontSettings, head: &Head) -> Vec<&'static Service> {
     if !services.is_empty() {
         return services;
     }
-    if head.media_type().as_deref() == Some(FORM) || head.parameter("Action").is_some() {
+    // Elsewhere than at the root a form is a body like any other: of an anonymous `PUT` of an object, say.
+    let is_root = head.segments.iter().all(String::is_empty);
+    if is_root && (head.media_type().as_deref() == Some(FORM) || head.parameter("Action").is_some()) {
         return UNSIGNED_QUERY_SERVICES.iter().filter_map(|name| models.service(name)).collect();
     }
     s3()

@@ -317,7 +317,11 @@ impl Builder<'_> {
             is_xml_attribute: own.xml_attribute || of_shape.xml_attribute,
             is_json_value: own.jsonvalue || of_shape.jsonvalue,
             timestamp_format: format.map(|name| timestamp_format(name)).transpose()?,
-            xml_namespace: own.xml_namespace.as_ref().or(of_shape.xml_namespace.as_ref()).map(namespace_of),
+            xml_namespace: own
+                .xml_namespace
+                .as_ref()
+                .or(of_shape.xml_namespace.as_ref())
+                .map(|raw| Box::new(namespace_of(raw))),
             is_sensitive: own.sensitive || of_shape.sensitive,
         })
     }

@@ -142,7 +142,7 @@ pub struct Member {
     /// How it is written, where it is a timestamp with a format of its own.
     pub timestamp_format: Option<TimestampFormat>,
     /// The namespace that its element declares.
-    pub xml_namespace: Option<XmlNamespace>,
+    pub xml_namespace: Option<Box<XmlNamespace>>,
     /// Whether records must not show it.
     pub is_sensitive: bool,
 }

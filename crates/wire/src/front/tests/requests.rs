@@ -143,6 +143,9 @@ fn s3_requests_of_both_styles_are_the_same_call() {
     check("s3", "PUT /\nhost: b.localhost", r#"s3 CreateBucket {"Bucket":"b"}"#);
     check("", "GET /b/k\nhost: 127.0.0.1:4566", r#"s3 GetObject {"Bucket":"b","Key":"k"}"#);
     check("", "GET /\nhost: 127.0.0.1:4566", "s3 ListBuckets {}");
+    let form = format!("PUT /b/k\nhost: 127.0.0.1:4566\n{FORM}");
+    let content_type = "application/x-www-form-urlencoded; charset=utf-8";
+    check("", &form, &format!(r#"s3 PutObject {{"Bucket":"b","ContentType":"{content_type}","Key":"k"}}"#));
     check("s3", "POST /b/k", "MethodNotAllowed 405 s3 -");
     check("s3", "GET /b?max-keys=x", "InvalidArgument 400 s3 ListObjects");
 }
