@@ -10,9 +10,11 @@ pub mod build;
 pub mod resources;
 
 use std::borrow::Cow;
+use std::fmt;
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::{AccountId, Region, Timestamp};
@@ -99,21 +101,21 @@ pub struct Facts<'a> {
     pub event_name: Cow<'a, str>,
     #[serde(borrow)]
     pub aws_region: Cow<'a, str>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "optional_text")]
     pub event_type: Option<Cow<'a, str>>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "optional_text")]
     pub event_category: Option<Cow<'a, str>>,
     #[serde(default)]
     pub management_event: Option<bool>,
     #[serde(default)]
     pub read_only: Option<bool>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "optional_text")]
     pub error_code: Option<Cow<'a, str>>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "optional_text")]
     pub recipient_account_id: Option<Cow<'a, str>>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "optional_text")]
     pub vpc_endpoint_id: Option<Cow<'a, str>>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "optional_text")]
     pub session_credential_from_console: Option<Cow<'a, str>>,
     #[serde(default, borrow)]
     pub user_identity: Option<IdentityFacts<'a>>,
@@ -130,19 +132,19 @@ pub struct Facts<'a> {
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs, reason = "the members are AWS's, documented on the userIdentity page")]
 pub struct IdentityFacts<'a> {
-    #[serde(rename = "type", default, borrow)]
+    #[serde(rename = "type", default, borrow, deserialize_with = "optional_text")]
     pub kind: Option<Cow<'a, str>>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "optional_text")]
     pub arn: Option<Cow<'a, str>>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "optional_text")]
     pub account_id: Option<Cow<'a, str>>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "optional_text")]
     pub access_key_id: Option<Cow<'a, str>>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "optional_text")]
     pub user_name: Option<Cow<'a, str>>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "optional_text")]
     pub principal_id: Option<Cow<'a, str>>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "optional_text")]
     pub invoked_by: Option<Cow<'a, str>>,
 }
 
@@ -150,13 +152,13 @@ pub struct IdentityFacts<'a> {
 #[derive(Clone, Debug, Deserialize)]
 #[allow(missing_docs, reason = "the members are AWS's, documented on the record-contents page")]
 pub struct ResourceFacts<'a> {
-    #[serde(rename = "type", default, borrow)]
+    #[serde(rename = "type", default, borrow, deserialize_with = "optional_text")]
     pub kind: Option<Cow<'a, str>>,
-    #[serde(rename = "ARN", default, borrow)]
+    #[serde(rename = "ARN", default, borrow, deserialize_with = "optional_text")]
     pub arn: Option<Cow<'a, str>>,
-    #[serde(rename = "ARNPrefix", default, borrow)]
+    #[serde(rename = "ARNPrefix", default, borrow, deserialize_with = "optional_text")]
     pub arn_prefix: Option<Cow<'a, str>>,
-    #[serde(rename = "accountId", default, borrow)]
+    #[serde(rename = "accountId", default, borrow, deserialize_with = "optional_text")]
     pub account_id: Option<Cow<'a, str>>,
 }
 
@@ -169,6 +171,35 @@ pub enum Category {
     NetworkActivity,
     Insight,
     Aggregated,
+}
+
+/// A text or null. Serde's own way makes a `Cow` inside an `Option` a copy, for every member of every event.
+fn optional_text<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Cow<'de, str>>, D::Error> {
+    struct Text<'a>(Cow<'a, str>);
+    impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+        fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+            input.deserialize_str(TextVisitor).map(Text)
+        }
+    }
+    Ok(Option::<Text<'de>>::deserialize(input)?.map(|text| text.0))
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text.to_owned()))
+    }
 }
 
 impl Facts<'_> {
@@ -237,6 +268,9 @@ mod tests {
         assert_eq!(facts.account().unwrap().as_str(), "123456789012");
         assert_eq!(facts.request_parameters.unwrap().get(), r#"{"b":1,"a":"\u00e9"}"#);
         assert_eq!(record.json(), text.as_bytes());
+        assert!(matches!(facts.recipient_account_id, Some(Cow::Borrowed(_))));
+        let arn = facts.user_identity.unwrap().arn;
+        assert!(matches!(arn, Some(Cow::Borrowed(_))));
     }
 
     #[test]

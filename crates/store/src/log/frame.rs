@@ -25,6 +25,7 @@ pub(super) const PAYLOAD_BYTES_MAX: usize = 16 << 20;
 
 const MAGIC: [u8; 8] = *b"CAIRNLOG";
 const KIND_EVENT: u8 = 1;
+const KIND_INGESTED: u8 = 3;
 const KIND_SEAL: u8 = 255;
 
 /// What a segment's header turned out to be.
@@ -98,6 +99,7 @@ impl Frame {
         let bytes = bytes.first_chunk::<FRAME_HEADER_BYTES>()?;
         let kind = match bytes[28] {
             KIND_EVENT => FrameKind::Entry(EntryKind::Event),
+            KIND_INGESTED => FrameKind::Entry(EntryKind::Ingested),
             KIND_SEAL => FrameKind::Seal,
             _ => return None,
         };
@@ -129,8 +131,11 @@ pub(super) fn encode_entry(
     recorded_at: Timestamp,
     payload: &[u8],
 ) {
-    let EntryKind::Event = kind;
-    encode(buffer, (position, group_index), KIND_EVENT, recorded_at, payload);
+    let kind = match kind {
+        EntryKind::Event => KIND_EVENT,
+        EntryKind::Ingested => KIND_INGESTED,
+    };
+    encode(buffer, (position, group_index), kind, recorded_at, payload);
 }
 
 /// Adds the frame that ends a full segment; the next one begins at `position`.
@@ -191,6 +196,15 @@ mod tests {
             let sound = Frame::decode(&bytes).is_some_and(|frame| frame.is_sound(&bytes));
             assert!(!sound, "bit {bit}");
             bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+
+    #[test]
+    fn a_frame_keeps_its_kind() {
+        for kind in [EntryKind::Event, EntryKind::Ingested] {
+            let mut bytes = Vec::new();
+            encode_entry(&mut bytes, (0, 0), kind, Timestamp::EPOCH, b"{}");
+            assert_eq!(Frame::decode(&bytes).unwrap().kind, FrameKind::Entry(kind));
         }
     }
 

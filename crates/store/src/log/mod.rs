@@ -21,8 +21,10 @@ pub struct LogPosition(pub u64);
 /// What an entry's payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
-    /// The JSON of one CloudTrail event.
+    /// The JSON of one CloudTrail event, of a call that this server recorded.
     Event,
+    /// The JSON of one CloudTrail event that a producer sent; its eventID is the producer's.
+    Ingested,
 }
 
 /// One entry of the log.

@@ -80,7 +80,9 @@ impl Plan {
 
     /// Adds an entry; false, and nothing changed, where there is no room for it.
     fn add(&mut self, trail: &Trail, position: LogPosition, entry: &Entry, bytes_max: usize) -> bool {
-        let EntryKind::Event = entry.kind;
+        match entry.kind {
+            EntryKind::Event | EntryKind::Ingested => {}
+        }
         let record = Record::trusted(entry.payload.clone());
         match place(trail, &record) {
             Ok(None) => {}
