@@ -107,20 +107,46 @@ pub struct MemoryCatalog {
     pub points: Arc<Points>,
 }
 
-struct MemoryTx(Rows);
+/// A transaction in place, with what it takes to roll back.
+struct MemoryTx<'a> {
+    rows: &'a mut Rows,
+    before: Vec<((&'static str, Vec<u8>), Option<Vec<u8>>)>,
+}
 
-impl Tx for MemoryTx {
+impl MemoryTx<'_> {
+    fn run(rows: &mut Rows, work: &mut Work) -> bool {
+        let mut tx = MemoryTx { rows, before: Vec::new() };
+        let kept = work(&mut tx).is_ok();
+        if !kept {
+            for (key, value) in std::mem::take(&mut tx.before).into_iter().rev() {
+                match value {
+                    Some(value) => tx.rows.insert(key, value),
+                    None => tx.rows.remove(&key),
+                };
+            }
+        }
+        kept && !tx.before.is_empty()
+    }
+}
+
+impl Tx for MemoryTx<'_> {
     fn get(&mut self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, CatalogError> {
-        Ok(self.0.get(&(table, key.to_vec())).cloned())
+        Ok(self.rows.get(&(table, key.to_vec())).cloned())
     }
 
     fn put(&mut self, table: &'static str, key: &[u8], value: &[u8]) -> Result<(), CatalogError> {
-        self.0.insert((table, key.to_vec()), value.to_vec());
+        let key = (table, key.to_vec());
+        let before = self.rows.insert(key.clone(), value.to_vec());
+        self.before.push((key, before));
         Ok(())
     }
 
     fn delete(&mut self, table: &'static str, key: &[u8]) -> Result<bool, CatalogError> {
-        Ok(self.0.remove(&(table, key.to_vec())).is_some())
+        let key = (table, key.to_vec());
+        let before = self.rows.remove(&key);
+        let was_there = before.is_some();
+        self.before.push((key, before));
+        Ok(was_there)
     }
 
     fn scan(
@@ -132,7 +158,7 @@ impl Tx for MemoryTx {
         reverse: bool,
     ) -> Result<Vec<Pair>, CatalogError> {
         assert!(!reverse, "no stage scans backwards");
-        let rows = self.0.range((table, from.to_vec())..);
+        let rows = self.rows.range((table, from.to_vec())..);
         let inside = rows
             .take_while(|((of, key), _)| *of == table && until.is_none_or(|until| key.as_slice() < until));
         Ok(inside.take(limit).map(|((_, key), value)| (key.clone(), value.clone())).collect())
@@ -143,21 +169,15 @@ impl Tx for MemoryTx {
 impl CatalogBackend for MemoryCatalog {
     async fn write(&self, mut work: Work) -> Result<(), CatalogError> {
         self.points.pass().await;
-        {
-            let mut rows = self.rows.lock().unwrap();
-            let mut tx = MemoryTx(rows.clone());
-            if work(&mut tx).is_ok() {
-                *rows = tx.0;
-            }
-        }
+        MemoryTx::run(&mut self.rows.lock().unwrap(), &mut work);
         self.points.pass().await;
         Ok(())
     }
 
     async fn read(&self, mut work: Work) -> Result<(), CatalogError> {
         self.points.pass().await;
-        let mut tx = MemoryTx(self.rows.lock().unwrap().clone());
-        let _ = work(&mut tx);
+        let wrote = MemoryTx::run(&mut self.rows.lock().unwrap(), &mut work);
+        assert!(!wrote, "a reading transaction wrote");
         Ok(())
     }
 }
