@@ -281,3 +281,48 @@ async fn many_objects_are_deleted_at_once() {
     let many: Vec<&str> = std::iter::repeat_n("k", 1001).collect();
     assert_eq!(shop.refused("DeleteObjects", delete(&many, false)).await, "400 MalformedXML");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_conditional_writes_at_once_exactly_one_wins() {
+    let shop = std::sync::Arc::new(Shop::with_bucket().await);
+    let writers: Vec<_> = (0..16)
+        .map(|writer| {
+            let shop = std::sync::Arc::clone(&shop);
+            tokio::spawn(async move {
+                let params = with(at("lock"), json!({"IfNoneMatch": "*"}));
+                shop.put_with(params, &format!("writer {writer}")).await.map(|_| writer)
+            })
+        })
+        .collect();
+    let mut winners = Vec::new();
+    for writer in writers {
+        match writer.await.unwrap() {
+            Ok(winner) => winners.push(winner),
+            Err(error) => assert_eq!(shown(&error), "412 PreconditionFailed"),
+        }
+    }
+    assert_eq!(winners.len(), 1);
+    assert_eq!(shop.text("lock").await, format!("writer {}", winners[0]));
+    assert_eq!(shop.blob_count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_reader_sees_one_whole_object_however_often_it_is_replaced() {
+    let shop = std::sync::Arc::new(Shop::with_bucket().await);
+    shop.put("a", &"0".repeat(1000)).await;
+    let writer = {
+        let shop = std::sync::Arc::clone(&shop);
+        tokio::spawn(async move {
+            for round in 1..60 {
+                shop.put("a", &(round % 10).to_string().repeat(1000)).await;
+            }
+        })
+    };
+    while !writer.is_finished() {
+        let text = shop.text("a").await;
+        assert_eq!(text, text[..1].repeat(1000));
+    }
+    writer.await.unwrap();
+    shop.s3.collect_garbage().await.unwrap();
+    assert_eq!(shop.blob_count(), 1);
+}
