@@ -8,7 +8,6 @@ import json
 import re
 import socket
 import time
-import xml.etree.ElementTree as ElementTree
 
 import pytest
 from botocore.auth import S3SigV4Auth, SigV4Auth, SigV4QueryAuth
@@ -30,9 +29,9 @@ class Answer:
         if self.body.lstrip().startswith(b"{"):
             value = json.loads(self.body)
             return value.get("__type") or self.headers.get("x-amzn-errortype")
-        root = ElementTree.fromstring(self.body)
-        found = next((e for e in root.iter() if e.tag.rsplit("}", 1)[-1] == "Code"), None)
-        return None if found is None else found.text
+        # Not parsed: a name with a character that XML does not have is shown as a reference, as S3 does.
+        found = re.search(rb"<Code>(\w+)</Code>", self.body)
+        return found and found[1].decode()
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +184,7 @@ def test_services_that_do_not_exist(send):
 @pytest.mark.parametrize("authorization", [
     "AWS4-HMAC-SHA256", "AWS4-HMAC-SHA256 ", "AWS4-HMAC-SHA256 Credential=", "Basic dXNlcjpwYXNz", "Bearer x", "AWS a:b",
     "AWS4-HMAC-SHA256 Credential=A/20260101/us-east-1/cloudtrail/aws4_request, SignedHeaders=host, Signature=" + "0" * 64,
-    "AWS4-HMAC-SHA256 Credential=////, SignedHeaders=;;;, Signature=zz", "\x7f" * 5, "A" * 5000,
+    "AWS4-HMAC-SHA256 Credential=////, SignedHeaders=;;;, Signature=zz", "\xe9" * 5, "A" * 5000,
     "AWS4-HMAC-SHA256 Credential=A/20260101/../cloudtrail/aws4_request, SignedHeaders=host, Signature=0",
 ])
 def test_authorisations_that_are_none(send, authorization):
