@@ -13,10 +13,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use cairn_core::{AccountId, Clock, Entropy, EventId, Timestamp};
+use cairn_core::{AccountId, Clock, Entropy, EventId, Principal, Timestamp};
 use cairn_services::authorise::authorise;
 use cairn_services::iam::Iam;
-use cairn_services::{Caller, Operation, Service};
+use cairn_services::{Caller, EventKind, Operation, Service};
 use cairn_trail::Recorder;
 use cairn_wire::front::{BodyNeed, Checks, Exchange, Front, Opening, Payload, Rejection, ReplyBody};
 use cairn_wire::{AwsError, Body, BodyError, Call, Reply};
@@ -121,13 +121,19 @@ impl Door {
         let mut sketch = Sketch::of_request(&parts, &arrival, &self.parts.first_account);
         let (exchange, outcome) = self.perform(&parts, body, &arrival, &mut sketch).await;
         sketch.name_after(&exchange);
-        let outcome = self.recorded(sketch, outcome).await;
-        match outcome {
-            Ok(reply) => exchange.encode(reply, &arrival.request_id),
-            Err(error) => {
-                log_fault(&error, &arrival.request_id);
-                exchange.encode_error(&error, &arrival.request_id, parts.uri.path())
-            }
+        self.find_operation(exchange.service(), exchange.operation(), &mut sketch);
+        let encode_error = |error: &AwsError| {
+            log_fault(error, &arrival.request_id);
+            exchange.encode_error(error, &arrival.request_id, parts.uri.path())
+        };
+        let (response, error) = match outcome {
+            Ok(reply) => (exchange.encode(reply, &arrival.request_id), None),
+            Err(error) => (encode_error(&error), Some(error)),
+        };
+        sketch.set_sent(&response);
+        match self.record(sketch, error).await {
+            Ok(()) => response,
+            Err(unconfirmed) => encode_error(&unconfirmed),
         }
     }
 
@@ -181,7 +187,13 @@ impl Door {
         }
         let decoded = opening.decode(parts, payload);
         if let Err(error) = verified {
-            let exchange = decoded.map_or_else(|rejection| rejection.exchange, |(_, exchange)| exchange);
+            let exchange = match decoded {
+                Ok((call, exchange)) => {
+                    self.describe_refused(&call, &identified, arrival, sketch).await;
+                    exchange
+                }
+                Err(rejection) => rejection.exchange,
+            };
             return (exchange, Err(error));
         }
         match decoded {
@@ -233,16 +245,9 @@ impl Door {
         arrival: &Arrival,
         sketch: &mut Sketch,
     ) -> Outcome {
-        let Some(service) = self.services.get(call.service.as_str()) else {
-            sketch.set_params(&call);
-            return Err(exchange.unsupported());
-        };
-        sketch.set_service(service);
+        let found = self.find_operation(Some(&call.service), Some(&call.operation), sketch);
         sketch.set_params(&call);
-        let Some(operation) = find_operation(service.as_ref(), &call.operation) else {
-            return Err(exchange.unsupported());
-        };
-        sketch.set_operation(operation);
+        let Some((service, operation)) = found else { return Err(exchange.unsupported()) };
         let checks =
             if CHECKED_BY_THEMSELVES.contains(&service.model()) { Checks::Structure } else { Checks::All };
         self.parts.front.check(&call, checks)?;
@@ -267,6 +272,32 @@ impl Door {
         Ok(reply)
     }
 
+    /// Says in the sketch what can be known of a call whose caller is not who they claim to be. Data events need to
+    /// name their objects, or no trail would take them.
+    async fn describe_refused(
+        &self,
+        call: &Call,
+        identified: &identify::Identified,
+        arrival: &Arrival,
+        sketch: &mut Sketch,
+    ) {
+        let found = self.find_operation(Some(&call.service), Some(&call.operation), sketch);
+        sketch.set_params(call);
+        let Some((service, operation)) = found else { return };
+        if operation.kind == EventKind::Management || self.parts.front.check(call, Checks::Structure).is_err()
+        {
+            return;
+        }
+        let mut caller = self.caller(identified, call, arrival, sketch);
+        caller.principal = Principal::Unknown { claimed_access_key_id: None };
+        // Where the target cannot be found out, the record goes without.
+        if let Ok(target) = service.target(&caller, call).await {
+            let owner = target.policy.as_ref().map(|policy| policy.owner.clone());
+            caller.account = owner.unwrap_or(caller.account);
+            sketch.set_target(&caller, &target);
+        }
+    }
+
     fn caller(
         &self,
         identified: &identify::Identified,
@@ -288,17 +319,31 @@ impl Door {
         }
     }
 
-    /// Makes the call's event durable. Where that fails the caller must not see a success.
-    async fn recorded(&self, sketch: Sketch, outcome: Outcome) -> Outcome {
-        let code = outcome.as_ref().err().map_or("", |error| error.code.as_ref()).to_owned();
-        let Some(event) = sketch.into_event(outcome.as_ref().err(), &self.parts.entropy.event_id()) else {
+    /// Finds the embedded service and its operation, and names them in the sketch.
+    fn find_operation(
+        &self,
+        service: Option<&str>,
+        operation: Option<&str>,
+        sketch: &mut Sketch,
+    ) -> Option<(&Arc<dyn Service>, &'static Operation)> {
+        let service = self.services.get(service?)?;
+        sketch.set_service(service);
+        let operation = service.operations().iter().find(|known| Some(known.name) == operation)?;
+        sketch.set_operation(operation);
+        Some((service, operation))
+    }
+
+    /// Makes the call's event durable. The error is the caller's where that fails: they must not see a success.
+    async fn record(&self, sketch: Sketch, error: Option<AwsError>) -> Result<(), AwsError> {
+        let code = error.as_ref().map_or("", |error| error.code.as_ref()).to_owned();
+        let Some(event) = sketch.into_event(error.as_ref(), &self.parts.entropy.event_id()) else {
             self.unrecorded.with_label_values(&[code.as_str()]).inc();
-            return outcome;
+            return Ok(());
         };
         let service = event.event_source.trim_end_matches(".amazonaws.com").to_owned();
         self.calls.with_label_values(&[service.as_str(), event.event_name.as_str(), code.as_str()]).inc();
         match self.parts.recorder.record(event).await {
-            Ok(_) => outcome,
+            Ok(_) => Ok(()),
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a call could not be recorded");
                 Err(AwsError::with_status(
@@ -309,10 +354,6 @@ impl Door {
             }
         }
     }
-}
-
-fn find_operation(service: &dyn Service, name: &str) -> Option<&'static Operation> {
-    service.operations().iter().find(|operation| operation.name == name)
 }
 
 async fn read_whole(mut body: Body, limit_bytes: usize, exchange: &Exchange) -> Result<Bytes, AwsError> {

@@ -9,8 +9,9 @@ use cairn_core::record::Category;
 use cairn_core::record::build::CallEvent;
 use cairn_core::{AccountId, EventId, Principal, Region};
 use cairn_services::{Access, Caller, EventKind, Operation, Service, Target};
-use cairn_wire::front::Exchange;
+use cairn_wire::front::{Exchange, ReplyBody};
 use cairn_wire::{AwsError, Body, BodyError, BodySource, Call, Reply, recorded};
+use http::Response;
 use http::request::Parts;
 use serde_json::{Map, Value, json};
 
@@ -145,12 +146,20 @@ impl Sketch {
 
     /// What the service answered.
     pub(super) fn set_reply(&mut self, service: &dyn Service, operation: &Operation, reply: &Reply) {
-        self.sent_bytes = reply.body.as_ref().and_then(Body::length_bytes).unwrap_or(0);
         if operation.access == Access::Write {
             self.response_elements = service
                 .recorded_reply(operation, &reply.result)
                 .unwrap_or_else(|| recorded::recorded_output(service.model(), operation.name, &reply.result));
         }
+    }
+
+    /// How many bytes of body the answer has.
+    pub(super) fn set_sent(&mut self, response: &Response<ReplyBody>) {
+        let declared = || response.headers().get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+        self.sent_bytes = match response.body() {
+            ReplyBody::Whole(bytes) => bytes.len() as u64,
+            ReplyBody::Stream(_) => declared().unwrap_or(0),
+        };
     }
 
     /// Takes the names of service and operation, and the request's id as the reply has it, from the exchange.
@@ -177,6 +186,11 @@ impl Sketch {
         let data = self.known.is_some_and(|known| known.kind == EventKind::Data);
         let region = self.region().clone();
         let s3_data = (service == "s3").then(|| self.s3_data());
+        // S3's records have the user agent in brackets, all of them.
+        let user_agent = self.user_agent.as_ref().map(|text| match service {
+            "s3" => format!("[{text}]"),
+            _ => text.clone(),
+        });
         Some(CallEvent {
             user_identity: self.principal.user_identity(self.access_key_id.as_deref()),
             time: self.arrival.now,
@@ -191,7 +205,7 @@ impl Sketch {
             read_only,
             category: if data { Category::Data } else { Category::Management },
             tls_details: tls_details(&self.arrival.peer, self.host.as_deref()),
-            user_agent: self.user_agent,
+            user_agent,
             request_parameters: self.request_parameters,
             response_elements: self.response_elements,
             resources: self.resources,
