@@ -1,10 +1,11 @@
 """What is recorded of a call, where it can be found, and which trails take it."""
 
 import base64
+import contextlib
 import gzip
-import http.client
 import json
 import re
+import socket
 import threading
 import time
 import urllib.error
@@ -49,6 +50,20 @@ def fetch(url, **more):
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
+
+
+@contextlib.contextmanager
+def localhost_names():
+    """Names below localhost are this machine, as browsers and many resolvers have it, and this one may not."""
+    resolve = socket.getaddrinfo
+
+    def resolved(host, *more, **named):
+        return resolve("127.0.0.1" if str(host).endswith(".localhost") else host, *more, **named)
+    socket.getaddrinfo = resolved
+    try:
+        yield
+    finally:
+        socket.getaddrinfo = resolve
 
 
 class Recorded:
@@ -149,7 +164,8 @@ class Recorded:
             aws_access_key_id=a.session.get_credentials().access_key,
             aws_secret_access_key=a.session.get_credentials().secret_key, config=Config(s3={"addressing_style": "virtual"}),
         )
-        virtual.put_object(Bucket=self.data, Key="virtual", Body=b"v")
+        with localhost_names():
+            virtual.put_object(Bucket=self.data, Key="virtual", Body=b"v")
 
     def trails(self, ct):
         bucket = self.account.bucket()
@@ -158,8 +174,8 @@ class Recorded:
         ct.start_logging(Name=self.other)
         ct.put_event_selectors(TrailName=self.other, EventSelectors=[{"ReadWriteType": "All", "IncludeManagementEvents": True,
                                                                       "DataResources": []}])
-        for call in (ct.describe_trails, ct.lookup_events):
-            call()
+        ct.describe_trails(trailNameList=[self.other])
+        ct.lookup_events(MaxResults=1)
         ct.get_trail_status(Name=self.other)
         ct.get_event_selectors(TrailName=self.other)
         ct.list_tags(ResourceIdList=[self.trail["TrailARN"]])
@@ -482,7 +498,9 @@ def test_each_trail_takes_what_its_selectors_say(own_server):
             parameters = record["requestParameters"] or {}
             where = parameters.get("bucketName")
             return record["eventName"] + (f" {'one' if where == one else 'two'}/{parameters['key']}" if "key" in parameters else "")
-        return sorted(told(r) for r in account.delivered(trails[name][1]) if r["eventName"] in wanted)
+        def is_ours(record):
+            return (record["requestParameters"] or {}).get("key", "a/1") in ("a/1", "b/1")
+        return sorted(told(r) for r in account.delivered(trails[name][1]) if r["eventName"] in wanted and is_ours(r))
     in_two = ["GetObject two/a/1", "GetObject two/b/1", "PutObject two/a/1", "PutObject two/b/1"]
     expected = {
         "writes": ["CreateUser", "DeleteUser"],
@@ -515,12 +533,15 @@ def test_a_bucket_that_goes_and_comes_back_loses_nothing(own_server):
             made.append(unique("kept"))
             account.client("iam").create_user(UserName=made[-1])
     write()
-    wait_for("a delivery", lambda: "LatestDeliveryTime" in ct.get_trail_status(Name=arn))
+
+    def names():
+        return [r["requestParameters"]["userName"] for r in account.delivered(bucket) if r["eventName"] == "CreateUser"]
+    wait_for("a delivery", lambda: set(made) <= set(names()))
     wait_for("a digest", lambda: "LatestDigestDeliveryTime" in ct.get_trail_status(Name=arn))
     status = ct.get_trail_status(Name=arn)
     assert status["LatestDeliveryAttemptSucceeded"] and status["LatestDeliveryAttemptTime"] and not status.get("LatestDeliveryError")
     ct.update_trail(Name=arn, EnableLogFileValidation=False)
-    before = {r["requestParameters"]["userName"]: r["eventID"] for r in account.delivered(bucket) if r["eventName"] == "CreateUser"}
+    before = {r["eventID"] for r in account.delivered(bucket)}
 
     def empty():
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
@@ -531,12 +552,7 @@ def test_a_bucket_that_goes_and_comes_back_loses_nothing(own_server):
             return True
         except ClientError:
             return False
-    kept = account.delivered(bucket)
-    for _ in range(20):
-        kept_now = account.delivered(bucket)
-        kept = kept_now if len(kept_now) >= len(kept) else kept
-        if empty():
-            break
+    wait_for("an empty bucket that can be deleted", empty)
     write()
     wait_for("NoSuchBucket", lambda: ct.get_trail_status(Name=arn).get("LatestDeliveryError") == "NoSuchBucket")
     assert ct.get_trail_status(Name=arn)["IsLogging"] is True
@@ -544,10 +560,8 @@ def test_a_bucket_that_goes_and_comes_back_loses_nothing(own_server):
     s3.create_bucket(Bucket=bucket)
     s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(account.delivery_policy(bucket)))
 
-    def names():
-        return [r["requestParameters"]["userName"] for r in account.delivered(bucket) if r["eventName"] == "CreateUser"]
     wait_for("what was written meanwhile", lambda: set(made[3:]) <= set(names()), 60)
     wait_for("a status without error", lambda: not ct.get_trail_status(Name=arn).get("LatestDeliveryError"), 30)
-    found = names()
-    assert len(found) == len(set(found)), "each event once"
-    assert set(found) | set(before) >= set(made), "nothing lost"
+    assert sorted(names()) == sorted(made[3:]), "each event once, and none that was delivered before"
+    after = [r["eventID"] for r in account.delivered(bucket)]
+    assert len(after) == len(set(after)) and not before & set(after)
