@@ -99,7 +99,9 @@ impl EventLog for MemoryLog {
     }
 }
 
-type Rows = BTreeMap<(&'static str, Vec<u8>), Vec<u8>>;
+/// A table's name and a key in it.
+type Place = (&'static str, Vec<u8>);
+type Rows = BTreeMap<Place, Vec<u8>>;
 
 #[derive(Clone, Default)]
 pub struct MemoryCatalog {
@@ -110,7 +112,7 @@ pub struct MemoryCatalog {
 /// A transaction in place, with what it takes to roll back.
 struct MemoryTx<'a> {
     rows: &'a mut Rows,
-    before: Vec<((&'static str, Vec<u8>), Option<Vec<u8>>)>,
+    before: Vec<(Place, Option<Vec<u8>>)>,
 }
 
 impl MemoryTx<'_> {
