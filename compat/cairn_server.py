@@ -23,14 +23,18 @@ class Server:
         self.process = None
         self.log_path = self.data.parent / f"{self.data.name}.log"
 
-    def start(self, seconds=20):
-        """Starts the process and waits until it answers; returns self."""
+    def launch(self):
+        """Starts the process and does not wait for it."""
         command = [self.binary, "serve", "--data", str(self.data)]
         for name, value in self.flags.items():
             command += [f"--{name.replace('_', '-')}", str(value)]
         self.log = open(self.log_path, "ab")
         (self.data / "server.json").unlink(missing_ok=True)
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True)
+
+    def start(self, seconds=20):
+        """Starts the process and waits until it answers; returns self."""
+        self.launch()
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.process.poll() is not None:

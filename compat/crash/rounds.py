@@ -1,0 +1,229 @@
+"""Kills a server under load again and again, and then asks it what it remembers.
+
+    python compat/crash/rounds.py --cairn target/debug/cairn --seconds 300      many runs, a seed each
+    python compat/crash/rounds.py --cairn target/debug/cairn --seed 7           one run once more
+
+A run is a data folder of its own: load from several threads, `--rounds` deaths by SIGKILL at moments that the seed
+chooses (also while the server starts), a last start, and the checks of `check`. All is seen from outside, by clients.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+COMPAT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(COMPAT), str(COMPAT / "e2e"), str(COMPAT / "crash")]
+
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError  # noqa: E402
+from cairn_server import Server  # noqa: E402
+from chains import check_chains, public_keys  # noqa: E402
+from load import REGIONS, Load  # noqa: E402
+from trails import Account  # noqa: E402
+from watched import check_records, watched_trails  # noqa: E402
+
+DIGEST_INTERVAL_S = 2
+THREADS = 4
+SETTLE_S = 60
+GONE = (ClientError, HTTPClientError, BotoCoreError, OSError)
+
+
+class Run:
+    """One seed: a server, its load, its deaths, and what it was asked afterwards."""
+
+    def __init__(self, binary, aws, seed, rounds, alive_s=2.0):
+        self.binary, self.aws, self.seed, self.rounds, self.alive_s = binary, aws, seed, rounds, alive_s
+        self.chance = random.Random(seed)
+        self.kills = 0
+        self.failures = []
+
+    def perform(self):
+        """Runs it; gives what was wrong."""
+        self.folder = Path(tempfile.mkdtemp(prefix=f"cairn-crash-{self.seed}-"))
+        data = self.folder / "data"
+        data.mkdir()
+        interval_ms = self.chance.randrange(300, 1000)
+        self.server = Server(
+            self.binary, data=data, listen=f"127.0.0.1:{free_port()}",
+            delivery_interval=f"{interval_ms}ms", digest_interval=f"{DIGEST_INTERVAL_S}s",
+        )
+        try:
+            self.server.start()
+            self.torment()
+            self.check()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding of this seed
+            self.failures.append(f"{type(error).__name__}: {error}")
+        finally:
+            if self.server.process.poll() is None:
+                self.server.stop(signal.SIGKILL)
+        if "panicked" in self.server.log_path.read_text():
+            self.failures.append("the server panicked, see its log")
+        if not self.failures:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        return self.failures
+
+    def torment(self):
+        began = time.monotonic()
+        self.account = Account(self.server)
+        self.objects = self.account.bucket(policy=False)
+        self.trails = watched_trails(self.account, self.objects)
+        self.load = Load(self.account, self.objects, self.seed, THREADS)
+        self.load.start()
+        starting_s = 0.05
+        for _ in range(self.rounds):
+            time.sleep(self.chance.uniform(0.05, self.alive_s))
+            if self.chance.random() < 0.5:
+                self.switch()
+            self.kill()
+            while self.chance.random() < 0.4:
+                # Death while it starts: in recovery, or as soon as it answers.
+                self.server.launch()
+                time.sleep(self.chance.uniform(0, 2 * starting_s))
+                self.kill()
+            began = time.monotonic()
+            self.server.start()
+            starting_s = time.monotonic() - began
+        time.sleep(self.chance.uniform(0.05, self.alive_s))
+        self.load.stop()
+
+    def kill(self):
+        self.server.stop(signal.SIGKILL)
+        self.kills += 1
+
+    def switch(self):
+        """Turns a trail off or on, in the middle of everything."""
+        trail = self.trails[-1]
+        trail.stop() if trail.is_on else trail.start()
+
+    def check(self):
+        self.settle()
+        calls = self.load.calls
+        user_agent = f"load/{self.seed}"
+        keys = public_keys(self.account, REGIONS)
+        for trail in self.trails:
+            records = list(trail.records())
+            self.failures += trail.problems
+            self.failures += check_records(
+                trail.name, records, calls, user_agent, trail.must_have, trail.must_not_have)
+            self.failures += check_chains(
+                trail.name, trail.files, trail.digests, keys, trail.activations, DIGEST_INTERVAL_S)
+        self.failures += check_records(
+            "history", self.history(), calls, user_agent, lambda call: not call.is_data, lambda call: call.is_data)
+        self.check_objects()
+        self.check_users()
+        self.validate_logs()
+
+    def settle(self):
+        """Waits until everything that must come has come, and digests list it; or for so long that it will not."""
+        deadline = time.monotonic() + SETTLE_S
+        acknowledged = self.load.acknowledged
+        while True:
+            for trail in self.trails:
+                trail.read()
+            waiting = [t for t in self.trails if t.missing(acknowledged) or t.undigested()]
+            if not waiting or time.monotonic() > deadline:
+                return
+            time.sleep(0.3)
+
+    def history(self):
+        """Every event of the event history, of all regions."""
+        found = []
+        until = datetime.now(timezone.utc) + timedelta(seconds=1)
+        for region in REGIONS:
+            pages = self.account.client("cloudtrail", region).get_paginator("lookup_events")
+            for page in pages.paginate(EndTime=until, PaginationConfig={"PageSize": 50}):
+                found += [(region, json.loads(event["CloudTrailEvent"])) for event in page["Events"]]
+        return found
+
+    def check_objects(self):
+        """Objects that were acknowledged are there, whole; of others all or nothing."""
+        s3 = self.account.client("s3")
+        by_key = {}
+        for call in self.load.calls:
+            if call.event == "PutObject":
+                by_key.setdefault(call.key, []).append(call)
+        for key, calls in by_key.items():
+            answered = [n for n, call in enumerate(calls) if call.request_id]
+            allowed = calls[answered[-1]:] if answered else calls
+            try:
+                body = s3.get_object(Bucket=self.objects, Key=key)["Body"].read()
+            except s3.exceptions.NoSuchKey:
+                if answered:
+                    self.failures.append(f"objects: {calls[answered[-1]]} is lost")
+                continue
+            if body not in [call.body for call in allowed]:
+                self.failures.append(f"objects: {key} has bytes that no call put last: {body[:60]}")
+
+    def check_users(self):
+        pages = self.account.client("iam").get_paginator("list_users").paginate()
+        found = Counter(user["UserName"] for page in pages for user in page["Users"])
+        sent = {call.mark: call for call in self.load.calls if call.event == "CreateUser"}
+        self.failures += [f"users: {name} is there {n} times" for name, n in found.items() if n > 1]
+        self.failures += [f"users: nobody made {name}" for name in found.keys() - sent.keys()]
+        lost = [call for call in sent.values() if call.request_id and call.mark not in found]
+        self.failures += [f"users: {call} is lost" for call in lost]
+
+    def validate_logs(self):
+        """The stock client's opinion, of each trail in each of its regions."""
+        since = (datetime.now(timezone.utc) - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        asked = []
+        for trail in self.trails:
+            for region in trail.regions:
+                command = [self.aws, "cloudtrail", "validate-logs", "--verbose", "--start-time", since,
+                           "--trail-arn", trail.trail["TrailARN"], "--region", region]
+                asked.append((trail.name, region, subprocess.Popen(
+                    command, env=self.server.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)))
+        for name, region, process in asked:
+            said, _ = process.communicate(timeout=300)
+            if process.returncode or "INVALID" in said or "digest files valid" not in said:
+                self.failures.append(f"{name} {region}: validate-logs ended with {process.returncode}: {said[-2000:]}")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cairn", required=True, help="the binary")
+    parser.add_argument("--aws", default=str(Path(sys.executable).with_name("aws")), help="the AWS CLI")
+    parser.add_argument("--seed", type=int, help="the first seed [default: by chance]")
+    parser.add_argument("--rounds", type=int, default=8, help="deaths of each run")
+    parser.add_argument("--seconds", type=float, help="start runs for so long [default: one run]")
+    given = parser.parse_args()
+    began = time.monotonic()
+    seed = given.seed if given.seed is not None else random.randrange(1_000_000)
+    runs = rounds = kills = calls = failed = 0
+    while runs == 0 or (given.seconds and time.monotonic() - began < given.seconds):
+        run = Run(given.cairn, given.aws, seed, given.rounds)
+        failures = run.perform()
+        acknowledged = len(run.load.acknowledged) if hasattr(run, "load") else 0
+        runs, rounds, kills, calls = runs + 1, rounds + given.rounds, kills + run.kills, calls + acknowledged
+        print(f"seed {seed}: {run.kills} kills, {acknowledged} acknowledged calls, {len(failures)} failures", flush=True)
+        if failures:
+            failed += 1
+            print(*[f"  {failure}" for failure in failures[:20]], sep="\n")
+            print(f"  kept: {run.folder}; once more: {sys.executable} {' '.join(map(str, replay(given, seed)))}")
+        seed += 1
+    print(f"{runs} runs, {rounds} rounds, {kills} kills, {calls} acknowledged calls, {failed} runs failed, "
+          f"{time.monotonic() - began:.0f} s")
+    return 1 if failed else 0
+
+
+def replay(given, seed):
+    return [sys.argv[0], "--cairn", given.cairn, "--seed", seed, "--rounds", given.rounds]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
