@@ -8,7 +8,7 @@ PIP    := $(VENV)/bin/pip --quiet --disable-pip-version-check
 PYTEST := $(VENV)/bin/python -m pytest -q
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 
-.PHONY: demo test build release clients format lint tidy deny unit oracles e2e bench clean
+.PHONY: demo test build release clients format lint tidy deny unit oracles e2e soak bench clean
 
 demo: clients build
 	$(VENV)/bin/python compat/demo.py --cairn $(TARGET)/debug/cairn --aws $(VENV)/bin/aws
@@ -62,6 +62,12 @@ oracles: clients
 # Foreign clients against the real binary.
 e2e: clients build
 	CAIRN_BIN=$(TARGET)/debug/cairn $(PYTEST) compat/e2e
+
+# Load, SIGKILL, restart and the checks of compat/crash for SECONDS, from SEED on; with SECONDS=0 that seed only.
+SECONDS ?= 60
+
+soak: clients build
+	$(VENV)/bin/python compat/crash/rounds.py --cairn $(TARGET)/debug/cairn --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 bench: clients release
 	$(VENV)/bin/python compat/bench.py --cairn $(TARGET)/release/cairn

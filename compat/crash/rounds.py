@@ -1,7 +1,7 @@
 """Kills a server under load again and again, and then asks it what it remembers.
 
-    python compat/crash/rounds.py --cairn target/debug/cairn --seconds 300      many runs, a seed each
-    python compat/crash/rounds.py --cairn target/debug/cairn --seed 7           one run once more
+    python compat/crash/rounds.py --cairn target/debug/cairn --seconds 300        many runs, a seed each
+    python compat/crash/rounds.py --cairn target/debug/cairn --seed 7 --rounds 8    one run once more
 
 A run is a data folder of its own: load from several threads, `--rounds` deaths by SIGKILL at moments that the seed
 chooses (also while the server starts), a last start, and the checks of `check`. All is seen from outside, by clients.
@@ -27,7 +27,7 @@ sys.path[:0] = [str(COMPAT), str(COMPAT / "e2e"), str(COMPAT / "crash")]
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError  # noqa: E402
 from cairn_server import Server  # noqa: E402
 from chains import check_chains, public_keys  # noqa: E402
-from load import REGIONS, Load  # noqa: E402
+from load import MARK, REGIONS, Load  # noqa: E402
 from trails import Account  # noqa: E402
 from watched import check_records, watched_trails  # noqa: E402
 
@@ -40,7 +40,7 @@ GONE = (ClientError, HTTPClientError, BotoCoreError, OSError)
 class Run:
     """One seed: a server, its load, its deaths, and what it was asked afterwards."""
 
-    def __init__(self, binary, aws, seed, rounds, alive_s=2.0):
+    def __init__(self, binary, aws, seed, rounds, alive_s):
         self.binary, self.aws, self.seed, self.rounds, self.alive_s = binary, aws, seed, rounds, alive_s
         self.chance = random.Random(seed)
         self.kills = 0
@@ -70,6 +70,12 @@ class Run:
         if not self.failures:
             shutil.rmtree(self.folder, ignore_errors=True)
         return self.failures
+
+    @property
+    def again(self):
+        """How to see a failure again."""
+        return (f"kept: {self.folder}; once more: {sys.executable} compat/crash/rounds.py --cairn {self.binary} "
+                f"--aws {self.aws} --seed {self.seed} --rounds {self.rounds} --alive-seconds {self.alive_s}")
 
     def torment(self):
         began = time.monotonic()
@@ -116,10 +122,11 @@ class Run:
                 trail.name, records, calls, user_agent, trail.must_have, trail.must_not_have)
             self.failures += check_chains(
                 trail.name, trail.files, trail.digests, keys, trail.activations, DIGEST_INTERVAL_S)
+        history = self.history()
         self.failures += check_records(
-            "history", self.history(), calls, user_agent, lambda call: not call.is_data, lambda call: call.is_data)
+            "history", history, calls, user_agent, lambda call: not call.is_data, lambda call: call.is_data)
         self.check_objects()
-        self.check_users()
+        self.check_users({mark for _, record in history for mark in MARK.findall(json.dumps(record))})
         self.validate_logs()
 
     def settle(self):
@@ -163,7 +170,8 @@ class Run:
             if body not in [call.body for call in allowed]:
                 self.failures.append(f"objects: {key} has bytes that no call put last: {body[:60]}")
 
-    def check_users(self):
+    def check_users(self, recorded):
+        """Users that were acknowledged are there; those that are there have their record, acknowledged or not."""
         pages = self.account.client("iam").get_paginator("list_users").paginate()
         found = Counter(user["UserName"] for page in pages for user in page["Users"])
         sent = {call.mark: call for call in self.load.calls if call.event == "CreateUser"}
@@ -171,6 +179,7 @@ class Run:
         self.failures += [f"users: nobody made {name}" for name in found.keys() - sent.keys()]
         lost = [call for call in sent.values() if call.request_id and call.mark not in found]
         self.failures += [f"users: {call} is lost" for call in lost]
+        self.failures += [f"users: {name} was made without a record" for name in found.keys() & sent.keys() - recorded]
 
     def validate_logs(self):
         """The stock client's opinion, of each trail in each of its regions."""
@@ -200,13 +209,14 @@ def main():
     parser.add_argument("--aws", default=str(Path(sys.executable).with_name("aws")), help="the AWS CLI")
     parser.add_argument("--seed", type=int, help="the first seed [default: by chance]")
     parser.add_argument("--rounds", type=int, default=8, help="deaths of each run")
+    parser.add_argument("--alive-seconds", type=float, default=2.0, help="the longest time between deaths")
     parser.add_argument("--seconds", type=float, help="start runs for so long [default: one run]")
     given = parser.parse_args()
     began = time.monotonic()
     seed = given.seed if given.seed is not None else random.randrange(1_000_000)
     runs = rounds = kills = calls = failed = 0
     while runs == 0 or (given.seconds and time.monotonic() - began < given.seconds):
-        run = Run(given.cairn, given.aws, seed, given.rounds)
+        run = Run(given.cairn, given.aws, seed, given.rounds, given.alive_seconds)
         failures = run.perform()
         acknowledged = len(run.load.acknowledged) if hasattr(run, "load") else 0
         runs, rounds, kills, calls = runs + 1, rounds + given.rounds, kills + run.kills, calls + acknowledged
@@ -214,15 +224,11 @@ def main():
         if failures:
             failed += 1
             print(*[f"  {failure}" for failure in failures[:20]], sep="\n")
-            print(f"  kept: {run.folder}; once more: {sys.executable} {' '.join(map(str, replay(given, seed)))}")
+            print(f"  {run.again}", flush=True)
         seed += 1
     print(f"{runs} runs, {rounds} rounds, {kills} kills, {calls} acknowledged calls, {failed} runs failed, "
           f"{time.monotonic() - began:.0f} s")
     return 1 if failed else 0
-
-
-def replay(given, seed):
-    return [sys.argv[0], "--cairn", given.cairn, "--seed", seed, "--rounds", given.rounds]
 
 
 if __name__ == "__main__":
