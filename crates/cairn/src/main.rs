@@ -33,7 +33,7 @@ enum Command {
     #[command(after_help = SERVE_EXAMPLES)]
     Serve {
         #[command(flatten)]
-        given: settings::Given,
+        given: Box<settings::Given>,
 
         /// A settings file (TOML) with the same names, such as `delivery-interval = "1m"`.
         #[arg(long, env = "CAIRN_CONFIG", value_name = "FILE")]

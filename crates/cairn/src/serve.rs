@@ -72,11 +72,11 @@ async fn serve(settings: &Settings, folder: &DataFolder) -> Result<(), Box<dyn E
     let door = Arc::new(open_door(settings, &ground, &services, root.account.clone())?);
 
     let server = Server::bind(settings.listen, settings.tls.as_ref()).await?;
+    let (stop, stopped) = watch::channel(false);
+    let stages = start_stages(settings, &ground, &services, stopped.clone()).await?;
     let place = folder.write_server(&server.endpoint(), &settings.region)?;
     announce(folder, settings, &place, &root)?;
 
-    let (stop, stopped) = watch::channel(false);
-    let stages = start_stages(settings, &ground, &services, stopped.clone())?;
     let serving = tokio::spawn(server.run(Arc::clone(&door), stopped));
     signals.wait().await;
     tracing::info!("stopping: requests under way may end");
@@ -169,7 +169,7 @@ fn open_door(
     })?)
 }
 
-fn start_stages(
+async fn start_stages(
     settings: &Settings,
     ground: &Ground,
     services: &Services,
@@ -178,6 +178,8 @@ fn start_stages(
     let (log, clock, registry) = (&ground.log, &ground.clock, &ground.registry);
     let history = HistoryStage::new(Arc::clone(log), Arc::clone(&ground.history), Arc::clone(clock));
     history.register(registry)?;
+    // Before the first call: what was only in memory when the last server stopped is to be found again.
+    history.run_once().await?;
     let delivery = DeliveryStage::new(
         Arc::clone(log),
         ground.catalog.clone(),
@@ -243,8 +245,8 @@ fn announce(
     let data = settings.data.display();
     print!("{}", place_lines(place));
     match keys.filter(|_| root.is_new) {
-        Some(keys) => print!(
-            "{}# The root keys of account {} are shown this once; `cairn env --data {data}` prints them again.\n",
+        Some(keys) => println!(
+            "{}# The root keys of account {} are shown this once; `cairn env --data {data}` prints them again.",
             key_lines(&keys),
             root.account
         ),
