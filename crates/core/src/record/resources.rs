@@ -157,6 +157,18 @@ mod tests {
     }
 
     #[test]
+    fn the_name_of_a_selector_is_no_trail() {
+        check(
+            "cloudtrail.amazonaws.com",
+            r#""requestParameters":{"trailName":"t","advancedEventSelectors":[{"name":"only writes","fieldSelectors":[]}]},"responseElements":{"trailARN":"arn:aws:cloudtrail:us-east-1:123456789012:trail/t","advancedEventSelectors":[{"name":"only writes"}]}"#,
+            &[
+                "AWS::CloudTrail::Trail t",
+                "AWS::CloudTrail::Trail arn:aws:cloudtrail:us-east-1:123456789012:trail/t",
+            ],
+        );
+    }
+
+    #[test]
     fn iam_resources_are_found_by_name_arn_and_id() {
         check(
             "iam.amazonaws.com",

@@ -2,7 +2,7 @@
 //!
 //! From the members that the services' models and recorded events show. A rule's path is the end of the member's
 //! path, lists left out: `instanceId` stands for `instancesSet.items[].instanceId` too, `role.arn` only for an `arn`
-//! right inside `role`.
+//! right inside `role`, and `/name` only for a `name` that is inside nothing.
 
 /// One member that names a resource.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +16,9 @@ pub(super) struct Rule {
 impl Rule {
     /// Whether the rule's path is the end of `path`.
     pub(super) fn matches(&self, path: &[&str]) -> bool {
+        if let Some(outermost) = self.path.strip_prefix('/') {
+            return *path == [outermost];
+        }
         let mut member = path.iter().rev();
         self.path.rsplit('.').all(|name| member.next() == Some(&name))
     }
@@ -56,10 +59,10 @@ const SERVICES: &[(&str, &[Rule])] = &[
 ];
 
 const CLOUDTRAIL: &[Rule] = &[
-    is("name", "AWS::CloudTrail::Trail"),
-    is("trailName", "AWS::CloudTrail::Trail"),
-    is("trailARN", "AWS::CloudTrail::Trail"),
-    is("trailArn", "AWS::CloudTrail::Trail"),
+    is("/name", "AWS::CloudTrail::Trail"),
+    is("/trailName", "AWS::CloudTrail::Trail"),
+    is("/trailARN", "AWS::CloudTrail::Trail"),
+    is("/trailArn", "AWS::CloudTrail::Trail"),
     is("trailNameList", "AWS::CloudTrail::Trail"),
     may_be("resourceId", "AWS::CloudTrail::Trail"),
     may_be("resourceIdList", "AWS::CloudTrail::Trail"),
@@ -247,5 +250,7 @@ mod tests {
                 && !rule.matches(&["user", "arn"])
                 && !rule.matches(&["role", "arn", "x"])
         );
+        let outermost = is("/name", "AWS::CloudTrail::Trail");
+        assert!(outermost.matches(&["name"]) && !outermost.matches(&["advancedEventSelectors", "name"]));
     }
 }
