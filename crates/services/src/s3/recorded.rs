@@ -67,7 +67,8 @@ pub(super) fn request(call: &Call) -> Value {
     }
     for (name, value) in &call.request.query {
         if !name.to_ascii_lowercase().starts_with("x-amz-") {
-            shown.insert(name.clone(), value.as_str().into());
+            // A query that says `key` or `bucketName` must not hide what was really asked for.
+            shown.entry(name.clone()).or_insert_with(|| value.as_str().into());
         }
     }
     for (name, value) in &call.request.headers {

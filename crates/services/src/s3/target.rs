@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::S3;
 use super::attributes::header_tags;
 use super::copy::CopySource;
-use super::error::Failure;
+use super::delete::DELETE_OBJECTS_MAX;
+use super::error::{Failure, malformed_xml};
 use super::operations::{self, Entry, Scope};
 use super::params::Params;
 use super::policy::is_public;
@@ -80,6 +81,9 @@ impl S3 {
         call: &Call,
     ) -> Result<Vec<Target>, Failure> {
         let params = Params(&call.params);
+        if deletions(params).len() > DELETE_OBJECTS_MAX {
+            return Err(malformed_xml());
+        }
         let mut further = Vec::new();
         if let ("CopyObject" | "UploadPartCopy", Some(source)) =
             (call.operation.as_str(), CopySource::of(params))

@@ -21,6 +21,17 @@ fn recorded(operation: &str, params: Value, query: &[(&str, &str)], headers: &[(
 }
 
 #[tokio::test]
+async fn a_query_cannot_disguise_what_was_asked_for() {
+    let got = recorded(
+        "GetObject",
+        json!({"Bucket": "logs", "Key": "secret"}),
+        &[("key", "innocent"), ("bucketName", "other"), ("Host", "elsewhere")],
+        &[],
+    );
+    assert_eq!(got, json!({"bucketName": "logs", "Host": "logs.s3.amazonaws.com", "key": "secret"}));
+}
+
+#[tokio::test]
 async fn request_parameters_are_those_that_aws_records() {
     let created = recorded(
         "CreateBucket",
