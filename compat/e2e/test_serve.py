@@ -118,6 +118,19 @@ def test_a_first_start_makes_a_private_folder_and_shows_the_keys_once(serving, t
     assert again.end(signal.SIGTERM)[0] == 0
 
 
+def test_a_second_account_leaves_the_first_ones_keys_where_they_are(serving, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir(mode=0o755)
+    for account in ("111122223333", "444455556666"):
+        serving("--data", str(data), "--listen", "127.0.0.1:0", "--account", account).end()
+    of = lambda account: cairn("env", "--data", str(data), "--account", account)
+    first, second = of("111122223333"), of("444455556666")
+    assert first.returncode == second.returncode == 0 and first.stdout != second.stdout
+    assert cairn("env", "--data", str(data)).stdout == first.stdout
+    open_to_others = [path for path in data.rglob("*") if stat.S_IMODE(path.stat().st_mode) & 0o077]
+    assert open_to_others == [], "the folder may be open; what is in it holds secrets"
+
+
 def test_a_second_instance_is_refused_and_says_who_has_the_folder(serving, tmp_path):
     first = serving("--data", str(tmp_path / "d"), "--listen", "127.0.0.1:0")
     second = cairn("serve", "--data", str(tmp_path / "d"), "--listen", "127.0.0.1:0")

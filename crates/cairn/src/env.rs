@@ -26,10 +26,11 @@ pub fn place_lines(server: &ServerFile) -> String {
     format!("export AWS_ENDPOINT_URL={}\nexport AWS_DEFAULT_REGION={}\n", server.endpoint, server.region)
 }
 
-/// The lines that hold the keys.
+/// The lines that hold the keys. A session token that the shell still has belongs to other keys and would be refused
+/// with these.
 pub fn key_lines(keys: &RootKeys) -> String {
     format!(
-        "export AWS_ACCESS_KEY_ID={}\nexport AWS_SECRET_ACCESS_KEY={}\n",
+        "export AWS_ACCESS_KEY_ID={}\nexport AWS_SECRET_ACCESS_KEY={}\nunset AWS_SESSION_TOKEN\n",
         keys.access_key_id, keys.secret_access_key
     )
 }

@@ -39,6 +39,8 @@ const GARBAGE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
 /// Runs the server until Ctrl-C or SIGTERM.
 pub fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
+    // The folder may be an old one that others may look into; what is made in it holds secrets.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let folder = DataFolder::open(&settings.data)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(&settings, &folder))
@@ -75,7 +77,8 @@ async fn serve(settings: &Settings, folder: &DataFolder) -> Result<(), Box<dyn E
     let (stop, stopped) = watch::channel(false);
     let stages = start_stages(settings, &ground, &services, stopped.clone()).await?;
     let place = folder.write_server(&server.endpoint(), &settings.region)?;
-    announce(folder, settings, &place, &root)?;
+    folder.write_credentials(all_root_keys(&services.iam).await?)?;
+    announce(settings, &place, &root);
 
     let serving = tokio::spawn(server.run(Arc::clone(&door), stopped));
     signals.wait().await;
@@ -228,23 +231,29 @@ fn start_housekeeping(running: &mut Stages, ground: &Ground, services: &Services
     });
 }
 
-/// Says where the server is; on first start also the root keys, which are written down for `cairn env`.
-#[allow(clippy::print_stdout, reason = "the lines are for whoever started the server")]
-fn announce(
-    folder: &DataFolder,
-    settings: &Settings,
-    place: &ServerFile,
-    root: &RootCredentials,
-) -> Result<(), Box<dyn Error>> {
-    let keys = root.key.as_ref().map(|key| RootKeys {
+/// The root keys of all accounts, the oldest first; none of an account whose root has deleted them.
+async fn all_root_keys(iam: &Iam) -> Result<Vec<RootKeys>, Box<dyn Error>> {
+    let mut all = Vec::new();
+    for account in iam.accounts().await? {
+        all.extend(iam.root_credentials(&account).await?.as_ref().and_then(root_keys));
+    }
+    Ok(all)
+}
+
+fn root_keys(root: &RootCredentials) -> Option<RootKeys> {
+    root.key.as_ref().map(|key| RootKeys {
         account: root.account.clone(),
         access_key_id: key.access_key_id.clone(),
         secret_access_key: key.secret.expose().to_owned(),
-    });
-    folder.write_credentials(keys.iter().cloned().collect())?;
+    })
+}
+
+/// Says where the server is; on first start also the root keys, which are written down for `cairn env`.
+#[allow(clippy::print_stdout, reason = "the lines are for whoever started the server")]
+fn announce(settings: &Settings, place: &ServerFile, root: &RootCredentials) {
     let data = settings.data.display();
     print!("{}", place_lines(place));
-    match keys.filter(|_| root.is_new) {
+    match root_keys(root).filter(|_| root.is_new) {
         Some(keys) => println!(
             "{}# The root keys of account {} are shown this once; `cairn env --data {data}` prints them again.",
             key_lines(&keys),
@@ -253,7 +262,6 @@ fn announce(
         None => println!("# Account {}; its keys: eval \"$(cairn env --data {data})\"", root.account),
     }
     tracing::info!(endpoint = place.endpoint, account = %root.account, data = %data, "cairn takes calls");
-    Ok(())
 }
 
 /// What tells the server to stop. Made before anybody is told that it runs, so that an early signal drains too.
