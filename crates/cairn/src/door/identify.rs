@@ -70,12 +70,22 @@ impl Claimed {
             Self::Signature(claim) => claim,
         };
         match iam.find_access_key(&claim.access_key_id).await {
-            Ok(Some(credential)) if credential.active => Identified::Holder { claim, credential },
+            // All keys are long-term ones, which come without a session token.
+            Ok(Some(credential)) if credential.active => match claim.check_token(None) {
+                Ok(()) => Identified::Holder { claim, credential },
+                Err(error) => Identified::Stranger { claim: Some(claim), error },
+            },
             Ok(_) => {
                 let error = claim.unknown_access_key();
                 Identified::Stranger { claim: Some(claim), error }
             }
-            Err(error) => Identified::Stranger { claim: Some(claim), error: AwsError::internal(error) },
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "an access key cannot be looked up"
+                );
+                Identified::Stranger { claim: Some(claim), error: AwsError::internal(error) }
+            }
         }
     }
 }
@@ -143,5 +153,23 @@ impl Identified {
 
 /// The same error once more: a stranger's error is needed at most once, but its holder is only borrowed.
 fn again(error: &AwsError) -> AwsError {
-    AwsError::with_status(error.status, error.code.clone(), error.message.clone())
+    let mut again = AwsError::with_status(error.status, error.code.clone(), error.message.clone());
+    again.members.clone_from(&error.members);
+    again
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strangers_error_keeps_its_members() {
+        let error =
+            AwsError::with_status(403, "InvalidAccessKeyId", "x").with_member("AWSAccessKeyId", "AKIAX");
+        let stranger = Identified::Stranger { claim: None, error };
+        let (parts, ()) = http::Request::builder().uri("/").body(()).expect("a request").into_parts();
+        let refused = stranger.verify_whole(&parts, b"", Timestamp::from_seconds(0)).unwrap_err();
+        assert_eq!((refused.status, &*refused.code), (403, "InvalidAccessKeyId"));
+        assert_eq!(refused.members, [("AWSAccessKeyId", "AKIAX".to_owned())]);
+    }
 }

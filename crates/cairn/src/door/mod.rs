@@ -8,24 +8,26 @@
 mod identify;
 mod server;
 mod sketch;
+mod whole_body;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use cairn_core::{AccountId, Clock, Entropy, EventId, Principal, Timestamp};
 use cairn_services::authorise::authorise;
 use cairn_services::iam::Iam;
 use cairn_services::{Caller, EventKind, Operation, Service};
 use cairn_trail::Recorder;
 use cairn_wire::front::{BodyNeed, Checks, Exchange, Front, Opening, Payload, Rejection, ReplyBody};
-use cairn_wire::{AwsError, Body, BodyError, Call, Reply};
+use cairn_wire::{AwsError, Body, Call, Reply};
 use http::Response;
 use http::request::Parts;
 use prometheus::{IntCounterVec, Opts, Registry, TextEncoder};
 
 pub use server::{Server, TlsSettings};
 use sketch::Sketch;
+use whole_body::{Room, WholeBody};
 
 /// The largest body that is read as a whole, in bytes: everything but the bodies of S3 objects. The largest that AWS's
 /// clients send is a CompleteMultipartUpload of 10,000 parts, about 2 MB.
@@ -81,6 +83,7 @@ pub struct Door {
     services: HashMap<&'static str, Arc<dyn Service>>,
     calls: IntCounterVec,
     unrecorded: IntCounterVec,
+    room: Room,
 }
 
 /// One request's arrival.
@@ -89,6 +92,14 @@ struct Arrival {
     now: Timestamp,
     request_id: EventId,
     peer: Peer,
+}
+
+/// A call's body, and whether its signature verifies over it.
+struct Taken {
+    payload: Payload,
+    verified: Result<(), AwsError>,
+    /// Keeps the body's place until the call is answered.
+    _held: Option<WholeBody>,
 }
 
 /// What the handling of a call came to.
@@ -108,7 +119,7 @@ impl Door {
         parts.registry.register(Box::new(calls.clone()))?;
         parts.registry.register(Box::new(unrecorded.clone()))?;
         let services = parts.services.iter().map(|service| (service.model(), Arc::clone(service))).collect();
-        Ok(Self { parts, services, calls, unrecorded })
+        Ok(Self { parts, services, calls, unrecorded, room: Room::default() })
     }
 
     /// Answers one request.
@@ -177,7 +188,7 @@ impl Door {
         let opened = opening.exchange().clone();
         let identified = claim.identify(&self.parts.iam).await;
         sketch.set_identity(&identified);
-        let (payload, verified) =
+        let Taken { payload, verified, _held } =
             match self.take_body(parts, &opening, body, &identified, arrival, sketch).await {
                 Ok(taken) => taken,
                 Err(error) => return (opened, Err(error)),
@@ -218,19 +229,22 @@ impl Door {
         identified: &identify::Identified,
         arrival: &Arrival,
         sketch: &mut Sketch,
-    ) -> Result<(Payload, Result<(), AwsError>), AwsError> {
+    ) -> Result<Taken, AwsError> {
         match opening.body() {
             BodyNeed::Buffered { limit_bytes } => {
-                let bytes = read_whole(body, limit_bytes, opening.exchange()).await?;
-                sketch.count_received(bytes.len() as u64);
-                let verified = identified.verify_whole(parts, &bytes, arrival.now);
-                Ok((Payload::Whole(bytes), verified))
+                let whole = self.room.read(body, limit_bytes, opening.exchange()).await?;
+                sketch.count_received(whole.bytes.len() as u64);
+                let verified = identified.verify_whole(parts, &whole.bytes, arrival.now);
+                Ok(Taken { payload: Payload::Whole(whole.bytes.clone()), verified, _held: Some(whole) })
             }
             BodyNeed::Streaming => {
                 let counted = sketch.counted(body);
                 match identified.verify_stream(parts, counted, arrival.now) {
-                    Ok(body) => Ok((Payload::Stream(body), Ok(()))),
-                    Err(error) => Ok((Payload::Stream(Body::from_bytes(Bytes::new())), Err(error))),
+                    Ok(body) => Ok(Taken { payload: Payload::Stream(body), verified: Ok(()), _held: None }),
+                    Err(error) => {
+                        let payload = Payload::Stream(Body::from_bytes(Bytes::new()));
+                        Ok(Taken { payload, verified: Err(error), _held: None })
+                    }
                 }
             }
         }
@@ -353,29 +367,6 @@ impl Door {
                 ))
             }
         }
-    }
-}
-
-async fn read_whole(mut body: Body, limit_bytes: usize, exchange: &Exchange) -> Result<Bytes, AwsError> {
-    let mut whole = BytesMut::new();
-    while let Some(piece) = body.next().await {
-        let piece = piece.map_err(body_error)?;
-        if whole.len() + piece.len() > limit_bytes {
-            return Err(exchange.too_large());
-        }
-        whole.extend_from_slice(&piece);
-    }
-    Ok(whole.freeze())
-}
-
-fn body_error(error: BodyError) -> AwsError {
-    match error {
-        BodyError::Refused(error) => error,
-        BodyError::Incomplete(_) => AwsError::invalid(
-            "IncompleteBody",
-            "You did not provide the number of bytes specified by the Content-Length HTTP header.",
-        ),
-        BodyError::Storage(source) => AwsError::internal(source),
     }
 }
 

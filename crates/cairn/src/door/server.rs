@@ -30,8 +30,12 @@ use super::{Door, Peer, TlsFacts};
 
 /// The most connections at a time; further ones wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 1024;
-/// How long a client may take to send a request's head.
+/// How long a client may take to send a request's head, and how long a connection may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often an HTTP/2 client is asked whether it is still there.
+const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
+/// The most requests at a time on one HTTP/2 connection.
+const HTTP2_STREAMS_MAX: u32 = 32;
 /// How long a client may pause inside a request's body.
 const BODY_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// How long a TLS handshake may take.
@@ -80,6 +84,9 @@ pub struct Server {
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
 }
+
+/// HTTP/2's name in TLS.
+const HTTP2: &[u8] = b"h2";
 
 type HttpBody = UnsyncBoxBody<Bytes, BodyError>;
 
@@ -152,7 +159,8 @@ async fn connection(
         return;
     }
     let Some(acceptor) = tls else {
-        return serve(stream, Peer { address: address.ip(), tls: None }, door, watcher).await;
+        let peer = Peer { address: address.ip(), tls: None };
+        return serve(stream, false, peer, door, watcher).await;
     };
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
@@ -161,14 +169,16 @@ async fn connection(
                 session.protocol_version().zip(session.negotiated_cipher_suite()).map(|(version, suite)| {
                     TlsFacts { version: tls_version(version), cipher_suite: suite_name(suite.suite()) }
                 });
-            serve(stream, Peer { address: address.ip(), tls }, door, watcher).await;
+            let is_http2 = session.alpn_protocol() == Some(HTTP2);
+            serve(stream, is_http2, Peer { address: address.ip(), tls }, door, watcher).await;
         }
         Ok(Err(error)) => tracing::debug!(%address, %error, "the TLS handshake failed"),
         Err(_) => tracing::debug!(%address, "the TLS handshake took too long"),
     }
 }
 
-async fn serve<S>(stream: S, peer: Peer, door: Arc<Door>, watcher: Watcher)
+/// The protocol is what TLS agreed on. It is not guessed from the first bytes: that would wait for them for ever.
+async fn serve<S>(stream: S, is_http2: bool, peer: Peer, door: Arc<Door>, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -182,9 +192,14 @@ where
             Ok::<_, std::convert::Infallible>(sendable(reply))
         }
     });
-    let mut builder = Builder::new(TokioExecutor::new());
+    let builder = Builder::new(TokioExecutor::new());
+    let mut builder = if is_http2 { builder.http2_only() } else { builder.http1_only() };
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    builder.http2().timer(TokioTimer::new());
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HTTP2_PING_INTERVAL)
+        .max_concurrent_streams(HTTP2_STREAMS_MAX);
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%address, error, "a connection ended in an error");
@@ -257,7 +272,7 @@ fn acceptor(settings: &TlsSettings) -> Result<TlsAcceptor, ServerError> {
         .with_no_client_auth()
         .with_single_cert(certificates, key)
         .map_err(ServerError::Certificate)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
