@@ -16,6 +16,9 @@ REGIONS = ("us-east-1", "eu-west-1", "ap-southeast-2")
 MARK = re.compile(r"m\d+x\d+x\d+z")
 SMALL_BODY_BYTES_MAX = 4000
 LARGE_BODY_BYTES_MAX = 3_000_000
+# Under heavy load some records are nearly as large as records get, so that the log goes through several segments.
+HEAVY_PADDING_BYTES = 96_000
+PADDING_UNIT = 16
 
 
 @dataclass
@@ -43,10 +46,11 @@ class Call:
 
 
 class Load:
-    """Threads that call the server, through its deaths, until they are told to stop."""
+    """Threads that call the server, through its deaths, until they are told to stop; heavy: with large records."""
 
-    def __init__(self, account, bucket, seed, threads):
+    def __init__(self, account, bucket, seed, threads, is_heavy=False):
         self.seed = seed
+        self.padding_bytes = HEAVY_PADDING_BYTES if is_heavy else 0
         self.bucket = bucket
         self.calls = []
         self.refused = []
@@ -80,7 +84,7 @@ class Load:
             mark = f"m{self.seed}x{thread}x{number}z"
             action = chance.choices(
                 (self.create_user, self.list_users, self.describe_trails, self.fail, self.put, self.get),
-                (3, 2, 3, 1, 4, 1),
+                (3, 2, 30 if self.padding_bytes else 3, 1, 4, 1),
             )[0]
             self.send(*action(chance, mark, thread, put))
 
@@ -111,7 +115,8 @@ class Load:
 
     def describe_trails(self, chance, mark, __, ___):
         region = chance.choice(REGIONS)
-        arguments = {"trailNameList": [mark]}
+        padding = "".join(chance.choices("0123456789abcdef", k=self.padding_bytes // PADDING_UNIT)) * PADDING_UNIT
+        arguments = {"trailNameList": [mark, *([padding] if padding else [])]}
         return Call(mark, "DescribeTrails", region, time.time()), self.cloudtrail[region].describe_trails, arguments
 
     def fail(self, chance, mark, __, ___):

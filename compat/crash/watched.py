@@ -8,6 +8,8 @@ from collections import Counter
 
 from load import MARK, REGIONS
 
+PARAMETERS_KEPT = 2000
+
 
 class Watched:
     """A trail, and everything ever seen in its bucket."""
@@ -20,6 +22,8 @@ class Watched:
         self.wants = wants
         self.objects = {}
         self.tags = {}
+        self.delivered = []
+        self.listed = set()
         self.problems = []
         more = {"IsMultiRegionTrail": True} if len(self.regions) > 1 else {}
         self.trail, self.bucket = account.trail(home, prefix=prefix, logging=False, **more)
@@ -70,34 +74,40 @@ class Watched:
             if f'"{hashlib.md5(body).hexdigest()}"' != listed[key]:
                 self.problems.append(f"{self.name}: {key} has other bytes than its tag says")
             self.objects[key] = (body, reply["Metadata"])
+            if is_in("CloudTrail", key):
+                self.delivered += [(key, slim(record)) for record in json.loads(gzip.decompress(body))["Records"]]
+            if is_in("CloudTrail-Digest", key):
+                self.listed |= {file["s3Object"] for file in json.loads(gzip.decompress(body))["logFiles"]}
         self.tags = listed
-
-    def of_folder(self, folder):
-        return {k: v for k, v in self.objects.items() if f"/{folder}/" in k and k.endswith(".json.gz")}
 
     @property
     def files(self):
-        return {key: body for key, (body, _) in self.of_folder("CloudTrail").items()}
+        """The log files, by key."""
+        return {key: body for key, (body, _) in self.objects.items() if is_in("CloudTrail", key)}
 
     @property
     def digests(self):
-        return self.of_folder("CloudTrail-Digest")
-
-    def records(self):
-        """All records delivered so far, each with the key of its file."""
-        for key, body in self.files.items():
-            for record in json.loads(gzip.decompress(body))["Records"]:
-                yield key, record
+        """The digests and their metadata, by key."""
+        return {key: both for key, both in self.objects.items() if is_in("CloudTrail-Digest", key)}
 
     def missing(self, calls):
-        delivered = {record["requestID"] for _, record in self.records()}
+        delivered = {record["requestID"] for _, record in self.delivered}
         return [call for call in calls if self.must_have(call) and call.request_id not in delivered]
 
     def undigested(self):
-        listed = set()
-        for body, _ in self.digests.values():
-            listed |= {file["s3Object"] for file in json.loads(gzip.decompress(body))["logFiles"]}
-        return set(self.files) - listed
+        return set(self.files) - self.listed
+
+
+def is_in(folder, key):
+    return f"/{folder}/" in key and key.endswith(".json.gz")
+
+
+def slim(record):
+    """The record without long parameters; the mark stays."""
+    parameters = json.dumps(record.get("requestParameters"))
+    if len(parameters) > PARAMETERS_KEPT:
+        record["requestParameters"] = {"marks": MARK.findall(parameters)}
+    return record
 
 
 def within(call, spans):
