@@ -167,7 +167,8 @@ fn hand_over(
             oldest_event_at: planned.oldest_event_at,
             newest_event_at: planned.newest_event_at,
             delivered_at: now,
-            unvalidated_since: trail.chain_stopped_at,
+            // What a trail delivers once it no longer logs was logged before: it is validated, however late it comes.
+            unvalidated_since: trail.chain_stopped_at.filter(|_| !trail.log_file_validation),
         };
         keep_delivered(tx, state, file)?;
     }

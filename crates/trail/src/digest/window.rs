@@ -54,10 +54,11 @@ impl Chain<'_> {
                 Window { start: end.minus(self.interval), end, previous: None }
             }
         };
-        // A chain ends one interval after it was broken: what was delivered until then is listed.
+        // A chain ends one interval after it was broken, but not before every file that counts is listed: an outage may
+        // delay a file for longer.
         let is_over =
             self.stopped_at.is_some_and(|stopped_at| window.start >= stopped_at.plus(self.interval));
-        (!is_over).then_some(window)
+        (!is_over || self.first_file_at.is_some()).then_some(window)
     }
 
     /// The end of a chain's first window: the trail's start, or in another region the end of the window of its first
@@ -130,6 +131,14 @@ mod tests {
         let stopped = Chain { stopped_at: Some(at(1250)), ..home(1000) };
         check(&Chain { head: Some(&head(1000, 1300)), ..stopped }, Some((1300, 1400, true)));
         check(&Chain { head: Some(&head(1000, 1400)), ..stopped }, None);
+    }
+
+    #[test]
+    fn a_chain_that_was_broken_goes_on_for_a_file_that_comes_late() {
+        let stopped = Chain { stopped_at: Some(at(1250)), ..home(1000) };
+        let late = Chain { first_file_at: Some(at(1777)), ..stopped };
+        check(&Chain { head: Some(&head(1000, 1400)), ..late }, Some((1400, 1500, true)));
+        check(&Chain { is_home: false, ..late }, Some((1700, 1800, false)));
     }
 
     #[test]

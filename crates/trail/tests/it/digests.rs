@@ -165,6 +165,25 @@ async fn stopping_ends_the_chain_an_hour_later_and_starting_begins_a_new_one() {
 }
 
 #[tokio::test]
+async fn what_was_logged_before_a_stop_is_digested_also_after_a_long_outage() {
+    let mut world = World::new();
+    world.put_logging(trail("audit")).await;
+    let process = world.process();
+    world.run_for(&process, DIGEST_S).await;
+    world.record(&[HOME]).await;
+    let end = cairn_store::EventLog::end(&world.log);
+    world.change(&arn("audit"), |trail| trail.stop_logging(world.clock.now(), end)).await;
+    drop(process);
+    world.advance(4 * DIGEST_S);
+    let process = world.process();
+    world.run(&process).await;
+    world.run_for(&process, 4 * DIGEST_S).await;
+    let chain = world.verify_whole("logs").await.remove("audit eu-west-1").unwrap();
+    assert_eq!(world.files("logs").len(), 1);
+    assert_eq!(shape(&chain).last().unwrap(), "15:00:00..16:00:00 1");
+}
+
+#[tokio::test]
 async fn what_is_delivered_while_validation_is_off_is_in_no_digest() {
     let mut world = World::new();
     world.put_logging(trail("audit")).await;
