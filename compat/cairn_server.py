@@ -15,11 +15,12 @@ from pathlib import Path
 class Server:
     """A `cairn serve` on a free port of the loopback, with a data folder of its own."""
 
-    def __init__(self, binary, data=None, **flags):
+    def __init__(self, binary, data=None, variables=None, **flags):
         self.binary = str(binary)
         self.own_data = data is None
         self.data = Path(data or tempfile.mkdtemp(prefix="cairn-"))
         self.flags = {"listen": "127.0.0.1:0", **flags}
+        self.variables = dict(variables or {})
         self.process = None
         self.log_path = self.data.parent / f"{self.data.name}.log"
 
@@ -30,7 +31,8 @@ class Server:
             command += [f"--{name.replace('_', '-')}", str(value)]
         self.log = open(self.log_path, "ab")
         (self.data / "server.json").unlink(missing_ok=True)
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True,
+                                        env={**os.environ, **self.variables})
 
     def start(self, seconds=20):
         """Starts the process and waits until it answers; returns self."""

@@ -6,6 +6,7 @@
 mod data_folder;
 mod door;
 mod env;
+mod failpoint;
 mod serve;
 mod settings;
 mod stages;

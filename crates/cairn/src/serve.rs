@@ -19,6 +19,7 @@ use cairn_trail::Recorder;
 use cairn_trail::delivery::{DeliverySettings, DeliveryStage};
 use cairn_trail::digest::{DigestSettings, DigestStage};
 use cairn_trail::history::HistoryStage;
+use cairn_trail::intents::{self, IntentMark};
 use cairn_trail::keys::{KeySettings, SigningKeys};
 use cairn_wire::front::{Front, FrontSettings};
 use prometheus::Registry;
@@ -28,6 +29,7 @@ use tokio::sync::{Notify, watch};
 use crate::data_folder::{DataFolder, RootKeys, ServerFile};
 use crate::door::{BUFFERED_BODY_BYTES_MAX, Door, DoorParts, Server};
 use crate::env::{key_lines, place_lines};
+use crate::failpoint;
 use crate::settings::Settings;
 use crate::stages::Stages;
 use crate::system::{SystemClock, SystemEntropy};
@@ -54,6 +56,7 @@ struct Ground {
     catalog: Catalog,
     log: Arc<dyn EventLog>,
     history: Arc<dyn History>,
+    recorder: Recorder,
     /// Wakes the stages.
     wake: Arc<Notify>,
 }
@@ -70,6 +73,7 @@ async fn serve(settings: &Settings, folder: &DataFolder) -> Result<(), Box<dyn E
     let mut signals = Signals::listen()?;
     let ground = open_ground(settings, folder).await?;
     let services = open_services(settings, folder, &ground)?;
+    recover(&ground).await?;
     let root = services.iam.ensure_first_account(settings.account.as_ref()).await?;
     let door = Arc::new(open_door(settings, &ground, &services, root.account.clone())?);
 
@@ -91,10 +95,19 @@ async fn serve(settings: &Settings, folder: &DataFolder) -> Result<(), Box<dyn E
     Ok(())
 }
 
+/// Records the calls that a crash cut short. Before calls are taken: nothing else may settle their intents meanwhile.
+async fn recover(ground: &Ground) -> Result<(), Box<dyn Error>> {
+    let unsettled = intents::unsettled(&*ground.log, &ground.catalog).await?;
+    failpoint::reach(failpoint::DURING_RECOVERY);
+    intents::settle(&*ground.log, &*ground.clock, unsettled).await?;
+    Ok(())
+}
+
 async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground, Box<dyn Error>> {
     let registry = Registry::new();
     let catalog = Catalog::new(SqliteCatalog::open(&folder.join("catalog.sqlite"), &registry)?);
-    let log = Arc::new(SegmentLog::open(&folder.join("log"), LogSettings::default(), &registry)?);
+    let log: Arc<dyn EventLog> =
+        Arc::new(SegmentLog::open(&folder.join("log"), LogSettings::default(), &registry)?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let history_settings =
         SegmentSettings { retention: settings.history_retention, ..SegmentSettings::default() };
@@ -102,6 +115,7 @@ async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground,
         SegmentHistory::open(&folder.join("history"), catalog.clone(), Arc::clone(&clock), history_settings)
             .await?;
     Ok(Ground {
+        recorder: Recorder::new(Arc::clone(&log), Arc::clone(&clock)),
         clock,
         entropy: Arc::new(SystemEntropy::new()),
         registry,
@@ -164,7 +178,8 @@ fn open_door(
         front,
         services: embedded,
         iam: Arc::clone(&services.iam),
-        recorder: Recorder::new(Arc::clone(&ground.log), Arc::clone(&ground.clock)),
+        recorder: ground.recorder.clone(),
+        recording: settings.recording,
         clock: Arc::clone(&ground.clock),
         entropy: Arc::clone(&ground.entropy),
         first_account,
@@ -204,7 +219,8 @@ async fn start_stages(
     running.start_history(history, Arc::clone(log));
     running.start_delivery(Arc::clone(&delivery));
     running.start_digest(digest);
-    running.start_trim(Arc::clone(log), Arc::clone(&ground.history), delivery);
+    let intents = IntentMark::new(ground.recorder.clone(), ground.catalog.clone());
+    running.start_trim(Arc::clone(log), Arc::clone(&ground.history), delivery, intents);
     start_housekeeping(&mut running, ground, services);
     Ok(running)
 }

@@ -58,6 +58,11 @@ pub struct Given {
     #[serde(default, deserialize_with = "duration")]
     key_rotation_interval: Option<Duration>,
 
+    /// Whether what a call is about to change is logged before it runs, so that a crash leaves no call without an
+    /// event: `strict` or `best-effort` [default: strict].
+    #[arg(long, env = "CAIRN_RECORDING", value_name = "MODE", value_enum)]
+    recording: Option<Recording>,
+
     /// The id of the first account, 12 digits [default: chosen at random on first start].
     #[arg(long, env = "CAIRN_ACCOUNT", value_name = "ID")]
     account: Option<AccountId>,
@@ -79,6 +84,17 @@ pub struct Given {
     tls_key: Option<PathBuf>,
 }
 
+/// How surely calls that change something are recorded.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recording {
+    /// An intent is durable before the call runs: should the server crash, an event says that it may have.
+    #[default]
+    Strict,
+    /// The event is durable before the reply leaves: a call that a crash cuts short may have happened without one.
+    BestEffort,
+}
+
 /// The settings with everything filled in.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -94,6 +110,8 @@ pub struct Settings {
     pub history_retention: Duration,
     /// How often signing keys are replaced.
     pub key_rotation_interval: Duration,
+    /// How surely calls that change something are recorded.
+    pub recording: Recording,
     /// The id for the first account, if it is to be a certain one.
     pub account: Option<AccountId>,
     /// The region that `cairn env` names.
@@ -178,6 +196,7 @@ impl Given {
                 "key-rotation-interval",
                 self.key_rotation_interval.or(file.key_rotation_interval).unwrap_or(KEY_ROTATION_DEFAULT),
             )?,
+            recording: self.recording.or(file.recording).unwrap_or_default(),
             account: self.account.or(file.account),
             region: self
                 .region
@@ -219,7 +238,9 @@ mod tests {
     #[test]
     fn what_is_given_wins_over_the_file_and_the_file_over_defaults() {
         let given = Given { data: Some("/given".into()), ..Given::default() };
-        let settings = resolve(given, "data = '/file'\ndelivery-interval = '20s'").unwrap();
+        let file = "data = '/file'\ndelivery-interval = '20s'\nrecording = 'best-effort'";
+        let settings = resolve(given, file).unwrap();
+        assert_eq!(settings.recording, Recording::BestEffort);
         assert_eq!(settings.data, Path::new("/given"));
         assert_eq!(settings.delivery_interval, Duration::from_secs(20));
         assert_eq!(settings.digest_interval, Duration::from_secs(3600));

@@ -10,6 +10,7 @@ use cairn_store::{EventLog, History};
 use cairn_trail::delivery::DeliveryStage;
 use cairn_trail::digest::DigestStage;
 use cairn_trail::history::HistoryStage;
+use cairn_trail::intents::IntentMark;
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -101,20 +102,24 @@ impl Stages {
         });
     }
 
-    /// Starts to let go of the log's entries that neither the history nor a trail needs any more.
+    /// Starts to let go of the log's entries that neither the history, nor a trail, nor an intent needs any more.
     pub fn start_trim(
         &mut self,
         log: Arc<dyn EventLog>,
         history: Arc<dyn History>,
         delivery: Arc<DeliveryStage>,
+        intents: IntentMark,
     ) {
-        let clock = Arc::clone(&self.clock);
+        let (intents, clock) = (Arc::new(intents), Arc::clone(&self.clock));
         let (log_start, log_end) = (self.log_start.clone(), self.log_end.clone());
         self.start_timed("trim", move || {
             let (log, history, delivery) = (Arc::clone(&log), Arc::clone(&history), Arc::clone(&delivery));
             let (clock, log_start, log_end) = (Arc::clone(&clock), log_start.clone(), log_end.clone());
+            let intents = Arc::clone(&intents);
             async move {
-                let needed = history.durable_position().await?.min(delivery.needed_from().await?);
+                let unsettled = intents.advance().await?;
+                let needed =
+                    history.durable_position().await?.min(delivery.needed_from().await?).min(unsettled);
                 log.trim(needed).await?;
                 log_start.set(i64::try_from(log.start().0)?);
                 log_end.set(i64::try_from(log.end().0)?);

@@ -128,6 +128,7 @@ fn history_events(entries: &[(LogPosition, Entry)]) -> (Vec<HistoryEvent>, u64) 
     let mut undecodable = 0;
     for (position, entry) in entries {
         match entry.kind {
+            EntryKind::Intent => {}
             EntryKind::Event | EntryKind::Ingested => match history_event(*position, &entry.payload) {
                 Ok(event) => events.extend(event),
                 Err(error) => {

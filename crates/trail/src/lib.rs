@@ -12,9 +12,11 @@ pub mod delivery;
 pub mod digest;
 pub mod error;
 pub mod history;
+pub mod intents;
 pub mod keys;
 mod lease;
 pub mod record;
+mod undecodable;
 
 pub use bucket::{Bucket, BucketPut, PutFailure};
 pub use config::{LoggingSpan, Trail, TrailStatus};

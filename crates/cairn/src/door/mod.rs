@@ -2,32 +2,40 @@
 //!
 //! On the road: between the socket and the services. Steps, in this order: find the service and operation, verify the
 //! signature, decode, check, authorise, handle, record, reply. Invariants: no reply leaves before its event is
-//! durable; every call whose operation is known is recorded, also one that was denied or failed; a caller whose
-//! signature does not verify reaches no service.
+//! durable; every call whose operation is known is recorded, also one that was denied or failed or whose client went
+//! away; in strict mode no mutating call is handled before its intent is durable; a caller whose signature does not
+//! verify reaches no service.
 
 mod identify;
 mod server;
 mod sketch;
+mod underway;
 mod whole_body;
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use cairn_core::{AccountId, Clock, Entropy, EventId, Principal, Timestamp};
 use cairn_services::authorise::authorise;
 use cairn_services::iam::Iam;
-use cairn_services::{Caller, EventKind, Operation, Service};
+use cairn_services::{Access, Caller, EventKind, Operation, Service};
 use cairn_trail::Recorder;
 use cairn_wire::front::{BodyNeed, Checks, Exchange, Front, Opening, Payload, Rejection, ReplyBody};
 use cairn_wire::{AwsError, Body, Call, Reply};
+use futures::FutureExt;
 use http::Response;
 use http::request::Parts;
 use prometheus::{IntCounterVec, Opts, Registry, TextEncoder};
 
 pub use server::{Server, TlsSettings};
 use sketch::Sketch;
+use underway::Underway;
 use whole_body::{Room, WholeBody};
+
+use crate::failpoint;
+use crate::settings::Recording;
 
 /// The largest body that is read as a whole, in bytes: everything but the bodies of S3 objects. The largest that AWS's
 /// clients send is a CompleteMultipartUpload of 10,000 parts, about 2 MB.
@@ -67,6 +75,8 @@ pub struct DoorParts {
     pub iam: Arc<Iam>,
     /// Where events go.
     pub recorder: Recorder,
+    /// Whether intents come before mutating calls.
+    pub recording: Recording,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Chance, for ids.
@@ -84,6 +94,7 @@ pub struct Door {
     calls: IntCounterVec,
     unrecorded: IntCounterVec,
     room: Room,
+    underway: Underway,
 }
 
 /// One request's arrival.
@@ -91,6 +102,7 @@ pub struct Door {
 struct Arrival {
     now: Timestamp,
     request_id: EventId,
+    event_id: EventId,
     peer: Peer,
 }
 
@@ -119,16 +131,31 @@ impl Door {
         parts.registry.register(Box::new(calls.clone()))?;
         parts.registry.register(Box::new(unrecorded.clone()))?;
         let services = parts.services.iter().map(|service| (service.model(), Arc::clone(service))).collect();
-        Ok(Self { parts, services, calls, unrecorded, room: Room::default() })
+        Ok(Self { parts, services, calls, unrecorded, room: Room::default(), underway: Underway::default() })
     }
 
-    /// Answers one request.
-    pub async fn answer(&self, parts: Parts, body: Body, peer: Peer) -> Response<ReplyBody> {
+    /// Answers one request. Should the caller stop waiting, as hyper does when the client goes away, the call is carried
+    /// out and recorded all the same.
+    pub async fn answer(self: Arc<Self>, parts: Parts, body: Body, peer: Peer) -> Response<ReplyBody> {
         if let Some(own) = parts.uri.path().strip_prefix(OWN_PATHS) {
             return self.answer_own(own);
         }
-        let arrival =
-            Arrival { now: self.parts.clock.now(), request_id: self.parts.entropy.event_id(), peer };
+        let door = Arc::clone(&self);
+        self.underway.run(async move { door.answer_call(parts, body, peer).await }).await
+    }
+
+    /// Returns once no call is under way.
+    pub async fn ended(&self) {
+        self.underway.ended().await;
+    }
+
+    async fn answer_call(&self, parts: Parts, body: Body, peer: Peer) -> Response<ReplyBody> {
+        let arrival = Arrival {
+            now: self.parts.clock.now(),
+            request_id: self.parts.entropy.event_id(),
+            event_id: self.parts.entropy.event_id(),
+            peer,
+        };
         let mut sketch = Sketch::of_request(&parts, &arrival, &self.parts.first_account);
         let (exchange, outcome) = self.perform(&parts, body, &arrival, &mut sketch).await;
         sketch.name_after(&exchange);
@@ -209,8 +236,9 @@ impl Door {
         }
         match decoded {
             Ok((call, exchange)) => {
-                let outcome = self.dispatch(call, &exchange, &identified, arrival, sketch).await;
-                (exchange, outcome)
+                let handled = self.dispatch(call, &exchange, &identified, arrival, sketch);
+                let outcome = AssertUnwindSafe(handled).catch_unwind().await;
+                (exchange, outcome.unwrap_or_else(|_| Err(AwsError::internal("a handler panicked"))))
             }
             Err(rejection) => {
                 let Rejection { error, exchange } = *rejection;
@@ -281,7 +309,16 @@ impl Door {
         for further in service.further_targets(&caller, &call).await? {
             authorise(&caller, &further)?;
         }
-        let reply = service.handle(&caller, call).await?;
+        let writes = operation.access == Access::Write;
+        if writes {
+            sketch.name_after(exchange);
+            self.announce(sketch).await?;
+        }
+        let outcome = service.handle(&caller, call).await;
+        if writes {
+            failpoint::reach(failpoint::AFTER_HANDLER);
+        }
+        let reply = outcome?;
         sketch.set_reply(service.as_ref(), operation, &reply);
         Ok(reply)
     }
@@ -347,16 +384,32 @@ impl Door {
         Some((service, operation))
     }
 
+    /// Makes the intent of a mutating call durable, before anything of it happens.
+    async fn announce(&self, sketch: &mut Sketch) -> Result<(), AwsError> {
+        let strict = self.parts.recording == Recording::Strict;
+        let Some(event) = sketch.event(None).filter(|_| strict) else { return Ok(()) };
+        match self.parts.recorder.intend(event).await {
+            Ok(intent) => sketch.set_intent(intent),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a call could not be announced");
+                let message = "The request was not carried out. Please try again.";
+                return Err(AwsError::with_status(503, "ServiceUnavailable", message));
+            }
+        }
+        failpoint::reach(failpoint::AFTER_INTENT);
+        Ok(())
+    }
+
     /// Makes the call's event durable. The error is the caller's where that fails: they must not see a success.
-    async fn record(&self, sketch: Sketch, error: Option<AwsError>) -> Result<(), AwsError> {
+    async fn record(&self, mut sketch: Sketch, error: Option<AwsError>) -> Result<(), AwsError> {
         let code = error.as_ref().map_or("", |error| error.code.as_ref()).to_owned();
-        let Some(event) = sketch.into_event(error.as_ref(), &self.parts.entropy.event_id()) else {
+        let Some(event) = sketch.event(error.as_ref()) else {
             self.unrecorded.with_label_values(&[code.as_str()]).inc();
             return Ok(());
         };
         let service = event.event_source.trim_end_matches(".amazonaws.com").to_owned();
         self.calls.with_label_values(&[service.as_str(), event.event_name.as_str(), code.as_str()]).inc();
-        match self.parts.recorder.record(event).await {
+        match self.parts.recorder.record(event, sketch.take_intent()).await {
             Ok(_) => Ok(()),
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a call could not be recorded");

@@ -42,6 +42,8 @@ const BODY_PAUSE_MAX: Duration = Duration::from_secs(60);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests under way may take to end after the server was told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long calls may take to be recorded after their connections were cut.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Where the certificate and its key are.
 #[derive(Clone, Debug)]
@@ -116,6 +118,7 @@ impl Server {
     pub async fn run(self, door: Arc<Door>, mut stop: watch::Receiver<bool>) {
         let graceful = GracefulShutdown::new();
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let cut = watch::Sender::new(false);
         loop {
             let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
             let accepted = tokio::select! {
@@ -135,14 +138,23 @@ impl Server {
                 }
             };
             let (door, tls, watcher) = (Arc::clone(&door), self.tls.clone(), graceful.watcher());
+            let mut is_cut = cut.subscribe();
             tokio::spawn(async move {
-                connection(stream, address, tls, door, watcher).await;
+                tokio::select! {
+                    () = connection(stream, address, tls, door, watcher) => {}
+                    _ = is_cut.wait_for(|cut| *cut) => {}
+                }
                 drop(place);
             });
         }
         drop(self.listener);
         if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
             tracing::warn!("some requests were still under way and were cut off");
+        }
+        // A body that was still coming ends in an error now, and its call is recorded with that.
+        cut.send_replace(true);
+        if tokio::time::timeout(RECORD_TIMEOUT, door.ended()).await.is_err() {
+            tracing::error!("some calls did not end and could not be recorded");
         }
     }
 }

@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cairn_core::record::Category;
 use cairn_core::record::build::CallEvent;
-use cairn_core::{AccountId, EventId, Principal, Region};
+use cairn_core::{AccountId, Principal, Region};
 use cairn_services::{Access, Caller, EventKind, Operation, Service, Target};
+use cairn_trail::record::OpenIntent;
 use cairn_wire::front::{Exchange, ReplyBody};
 use cairn_wire::{AwsError, Body, BodyError, BodySource, Call, Reply, recorded};
 use http::Response;
@@ -45,6 +46,7 @@ pub struct Sketch {
     resources: Vec<Value>,
     received_bytes: Arc<AtomicU64>,
     sent_bytes: u64,
+    intent: Option<OpenIntent>,
 }
 
 impl Sketch {
@@ -73,6 +75,7 @@ impl Sketch {
             resources: Vec::new(),
             received_bytes: Arc::default(),
             sent_bytes: 0,
+            intent: None,
         }
     }
 
@@ -171,8 +174,18 @@ impl Sketch {
         }
     }
 
-    /// The event; none where the request named no operation.
-    pub(super) fn into_event(self, error: Option<&AwsError>, event_id: &EventId) -> Option<CallEvent> {
+    /// The call was announced by `intent`, which its event will settle.
+    pub(super) fn set_intent(&mut self, intent: OpenIntent) {
+        self.intent = Some(intent);
+    }
+
+    /// The intent that announced the call.
+    pub(super) fn take_intent(&mut self) -> Option<OpenIntent> {
+        self.intent.take()
+    }
+
+    /// The event as far as it is known; none where the request named no operation.
+    pub(super) fn event(&self, error: Option<&AwsError>) -> Option<CallEvent> {
         let service = self.service.as_deref()?;
         let operation = self.operation.as_deref()?;
         let event_name = self
@@ -200,16 +213,16 @@ impl Sketch {
             source_ip_address: self.arrival.peer.address.to_canonical().to_string(),
             error: error.map(|error| (self.error_code(error), error.message.clone())),
             additional_event_data: s3_data,
-            request_id: Some(self.request_id),
-            event_id: event_id.clone(),
+            request_id: Some(self.request_id.clone()),
+            event_id: self.arrival.event_id.clone(),
             read_only,
             category: if data { Category::Data } else { Category::Management },
             tls_details: tls_details(&self.arrival.peer, self.host.as_deref()),
             user_agent,
-            request_parameters: self.request_parameters,
-            response_elements: self.response_elements,
-            resources: self.resources,
-            recipient: self.recipient,
+            request_parameters: self.request_parameters.clone(),
+            response_elements: self.response_elements.clone(),
+            resources: self.resources.clone(),
+            recipient: self.recipient.clone(),
         })
     }
 

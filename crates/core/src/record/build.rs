@@ -76,6 +76,21 @@ impl CallEvent {
         Record::trusted(Bytes::from(json))
     }
 
+    /// The same event, as it is for as long as nothing is known of the call's outcome, with the reason for that.
+    #[must_use]
+    pub fn with_unknown_outcome(mut self, reason: &str) -> Self {
+        let mut data = match self.additional_event_data {
+            Some(Value::Object(data)) => data,
+            _ => Map::new(),
+        };
+        data.insert("recordingOutcome".into(), Value::String("unknown".into()));
+        data.insert("reason".into(), Value::String(reason.into()));
+        self.additional_event_data = Some(Value::Object(data));
+        self.response_elements = Value::Null;
+        self.error = None;
+        self
+    }
+
     fn members(self) -> Map<String, Value> {
         let management = self.category != Category::Data;
         let (error_code, error_message) = self.error.unzip();
@@ -197,6 +212,18 @@ mod tests {
              readOnly resources eventType managementEvent recipientAccountId eventCategory tlsDetails"
         );
         assert!(Record::from_json(record.json().clone()).is_ok());
+    }
+
+    #[test]
+    fn an_event_of_unknown_outcome_says_so_beside_what_the_service_adds() {
+        let mut event = event();
+        event.response_elements = json!({"location": "/b"});
+        let record = event.with_unknown_outcome("cut short").into_record();
+        let value: Value = serde_json::from_slice(record.json()).unwrap();
+        let data = json!({"bytesTransferredIn": 0, "recordingOutcome": "unknown", "reason": "cut short"});
+        assert_eq!(value["additionalEventData"], data);
+        assert_eq!(value["responseElements"], Value::Null);
+        assert_eq!(value.get("errorCode"), None);
     }
 
     #[test]

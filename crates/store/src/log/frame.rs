@@ -8,7 +8,8 @@
 //! All numbers are little-endian. A CRC-32 covers everything of its header or frame but itself. `group_index` says
 //! how many frames came before this one in the same write, so `position - group_index` was the end of the durable log
 //! when the frame was written: that tells a torn write from damage to entries that were acknowledged. A seal is the
-//! last frame of a full segment; its position is the base of the next segment.
+//! last frame of a full segment; its position is the base of the next segment. Kinds: 1 an event, 2 an intent,
+//! 3 an event that was ingested, 255 a seal.
 
 use cairn_core::Timestamp;
 
@@ -25,6 +26,7 @@ pub(super) const PAYLOAD_BYTES_MAX: usize = 16 << 20;
 
 const MAGIC: [u8; 8] = *b"CAIRNLOG";
 const KIND_EVENT: u8 = 1;
+const KIND_INTENT: u8 = 2;
 const KIND_INGESTED: u8 = 3;
 const KIND_SEAL: u8 = 255;
 
@@ -99,6 +101,7 @@ impl Frame {
         let bytes = bytes.first_chunk::<FRAME_HEADER_BYTES>()?;
         let kind = match bytes[28] {
             KIND_EVENT => FrameKind::Entry(EntryKind::Event),
+            KIND_INTENT => FrameKind::Entry(EntryKind::Intent),
             KIND_INGESTED => FrameKind::Entry(EntryKind::Ingested),
             KIND_SEAL => FrameKind::Seal,
             _ => return None,
@@ -133,6 +136,7 @@ pub(super) fn encode_entry(
 ) {
     let kind = match kind {
         EntryKind::Event => KIND_EVENT,
+        EntryKind::Intent => KIND_INTENT,
         EntryKind::Ingested => KIND_INGESTED,
     };
     encode(buffer, (position, group_index), kind, recorded_at, payload);
@@ -201,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_frame_keeps_its_kind() {
-        for kind in [EntryKind::Event, EntryKind::Ingested] {
+        for kind in [EntryKind::Event, EntryKind::Intent, EntryKind::Ingested] {
             let mut bytes = Vec::new();
             encode_entry(&mut bytes, (0, 0), kind, Timestamp::EPOCH, b"{}");
             assert_eq!(Frame::decode(&bytes).unwrap().kind, FrameKind::Entry(kind));

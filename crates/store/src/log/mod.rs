@@ -25,6 +25,8 @@ pub enum EntryKind {
     Event,
     /// The JSON of one CloudTrail event that a producer sent; its eventID is the producer's.
     Ingested,
+    /// What is about to be done, written down before it is: no consumer's business but that of whoever settles it.
+    Intent,
 }
 
 /// One entry of the log.

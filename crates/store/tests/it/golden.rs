@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use cairn_store::catalog::sqlite::SqliteCatalog;
 use cairn_store::catalog::{CatalogError, Table};
 use cairn_store::log::{LogSettings, SegmentLog};
-use cairn_store::{Catalog, EventLog};
+use cairn_store::{Catalog, Entry, EntryKind, EventLog};
 use prometheus::Registry;
 use serde::{Deserialize, Serialize};
 
-use crate::log::{entry, fill, open, read_all};
+use crate::log::{entry, open, read_all};
 use crate::log_damage::segments;
 
 /// What opening the files must give, beside them.
@@ -139,7 +139,7 @@ fn cases() -> Vec<(PathBuf, String)> {
 #[test]
 fn every_golden_file_gives_what_it_gave_when_it_was_written() {
     let cases = cases();
-    assert!(cases.len() >= 14, "{} cases", cases.len());
+    assert!(cases.len() >= 15, "{} cases", cases.len());
     for (dir, outcome) in cases {
         assert_eq!(outcome, fs::read_to_string(dir.join(OUTCOME)).unwrap(), "{}", dir.display());
     }
@@ -158,12 +158,20 @@ fn write_the_golden_files() {
 
 /// Writes one case of a log: the files of a sound log with `change` made to them.
 fn write_log(name: &str, change: impl FnOnce(&[PathBuf])) {
+    write_log_of(name, (0..21).map(entry).collect(), change);
+}
+
+/// Writes one case of a log of `entries`, the last three in one append.
+fn write_log_of(name: &str, mut entries: Vec<Entry>, change: impl FnOnce(&[PathBuf])) {
     let source = tempfile::tempdir().unwrap();
     {
         let log = open(&source, SETTINGS);
+        let last = entries.split_off(entries.len() - 3);
         runtime().block_on(async {
-            fill(&log, 18).await;
-            log.append((18..21).map(entry).collect()).await.unwrap();
+            for entry in entries {
+                log.append(vec![entry]).await.unwrap();
+            }
+            log.append(last).await.unwrap();
         });
     }
     let dir = golden().join("log").join(name);
@@ -188,6 +196,11 @@ fn written_bytes(bytes: &[u8]) -> usize {
 
 fn write_logs() {
     write_log("v1-whole", |_| {});
+    let every_second = |position: u64| match position % 2 {
+        0 => Entry { kind: EntryKind::Intent, ..entry(position) },
+        _ => entry(position),
+    };
+    write_log_of("v1-with-intents", (0..21).map(every_second).collect(), |_| {});
     write_log("v1-empty", |paths| {
         paths[1..].iter().for_each(|path| fs::remove_file(path).unwrap());
         edit(&paths[0], |bytes| {

@@ -26,12 +26,13 @@ use prometheus::Registry;
 
 use self::commit::Putting;
 use self::metrics::Metrics;
-use self::state::{CURSORS, Cursor, RESERVATIONS, Reservation, UNDECODABLE};
+use self::state::{CURSORS, Cursor, RESERVATIONS, Reservation};
 use crate::backoff::Backoff;
 use crate::bucket::Bucket;
 use crate::chain::{DELIVERED, state_key};
 use crate::config::{TRAILS, Trail, trail_key};
 use crate::lease::{Fence, Leases, Refused};
+use crate::undecodable::UNDECODABLE;
 use crate::{LoggingSpan, StageError};
 
 /// How many trails are worked on at the same time.

@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use cairn_core::logfile::{FileOrigin, Folder, LogFileKey, stamp};
 use cairn_core::record::{Facts, RecordError};
 use cairn_core::{Record, Region, Timestamp};
 use cairn_store::{Entry, EntryKind, EventLog, LogError, LogPosition};
 
-use super::state::{PlannedFile, Reservation, Undecodable};
+use super::state::{PlannedFile, Reservation};
 use super::takes::takes;
 use crate::Trail;
+use crate::undecodable::Undecodable;
 
 /// How many entries are read at a time.
 pub(crate) const BATCH_ENTRIES_MAX: usize = 4096;
@@ -82,6 +81,10 @@ impl Plan {
     fn add(&mut self, trail: &Trail, position: LogPosition, entry: &Entry, bytes_max: usize) -> bool {
         match entry.kind {
             EntryKind::Event | EntryKind::Ingested => {}
+            EntryKind::Intent => {
+                self.to = LogPosition(position.0 + 1);
+                return true;
+            }
         }
         let record = Record::trusted(entry.payload.clone());
         match place(trail, &record) {
@@ -98,9 +101,7 @@ impl Plan {
                 if self.undecodable.len() >= UNDECODABLE_MAX {
                     return false;
                 }
-                let payload_base64 = STANDARD.encode(&entry.payload);
-                let set_aside = Undecodable { reason: error.to_string(), payload_base64 };
-                self.undecodable.push((position, set_aside));
+                self.undecodable.push((position, Undecodable::new(entry, &error)));
             }
         }
         self.to = LogPosition(position.0 + 1);

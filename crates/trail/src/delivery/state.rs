@@ -1,4 +1,4 @@
-//! What delivery keeps in the catalog: a cursor and at most one reservation for each trail, and what could not be read.
+//! What delivery keeps in the catalog: a cursor and at most one reservation for each trail.
 
 use cairn_core::{Region, Timestamp};
 use cairn_store::{LogPosition, Table};
@@ -9,9 +9,6 @@ pub(crate) const CURSORS: Table<Cursor> = Table::new("trail.cursor", 1);
 
 /// What each trail is delivering now, by [`crate::chain::state_key`].
 pub(crate) const RESERVATIONS: Table<Reservation> = Table::new("trail.reservation", 1);
-
-/// Entries of the event log that are no events, by position; the same for all trails.
-pub(crate) const UNDECODABLE: Table<Undecodable> = Table::new("trail.undecodable", 1);
 
 /// How far a trail is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,13 +51,4 @@ pub(crate) struct PlannedFile {
     pub(crate) newest_event_at: Timestamp,
     /// The positions of its events: runs of a first position and a count.
     pub(crate) runs: Vec<(u64, u64)>,
-}
-
-/// An entry that is no event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Undecodable {
-    /// Why it cannot be read.
-    pub(crate) reason: String,
-    /// Its bytes in base64.
-    pub(crate) payload_base64: String,
 }

@@ -86,6 +86,17 @@ async fn found(history: &SegmentHistory, query: Lookup) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn intents_are_no_events() {
+    let setup = Setup::new();
+    let intent = |payload| Entry { kind: EntryKind::Intent, recorded_at: setup.clock.now(), payload };
+    setup.log.append(vec![intent(record("a", "")), intent(Bytes::from_static(b"?"))]).await.unwrap();
+    setup.append([record("b", "")]).await;
+    let (stage, _history) = setup.start(settings()).await;
+    let progress = stage.run_once().await.unwrap();
+    assert_eq!((progress.events, progress.undecodable, progress.up_to), (1, 0, LogPosition(3)));
+}
+
+#[tokio::test]
 async fn management_and_insights_events_can_be_looked_up_and_others_cannot() {
     let setup = Setup::new();
     let (stage, history) = setup.start(settings()).await;

@@ -15,4 +15,5 @@ mod doubles;
 mod fixtures;
 mod formats;
 mod history;
+mod intents;
 mod world;
