@@ -177,6 +177,8 @@ def drive_bucket_settings(s3, bucket):
         Bucket=bucket, OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
     )
     s3.get_bucket_ownership_controls(Bucket=bucket)
+    s3.delete_bucket_ownership_controls(Bucket=bucket)
+    refused("OwnershipControlsNotFoundError", s3.get_bucket_ownership_controls, Bucket=bucket)
     block = {"BlockPublicAcls": True, "IgnorePublicAcls": False, "BlockPublicPolicy": False,
              "RestrictPublicBuckets": False}
     s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=block)
