@@ -424,7 +424,8 @@ impl Door {
 }
 
 fn log_fault(error: &AwsError, request_id: &EventId) {
-    if error.status >= 500 {
+    // 501 says that the caller asked for what is not built, which is in the record and no fault.
+    if error.status >= 500 && error.status != 501 {
         let source = std::error::Error::source(error);
         tracing::error!(%request_id, code = %error.code, source, "a call failed by the server's fault");
     }
