@@ -80,8 +80,8 @@ class Client:
         (S3SigV4Auth if service == "s3" else SigV4Auth)(self.credentials, service, "us-east-1").add_auth(request)
         return method, path, body, dict(request.headers.items())
 
-    def create_user(self, name):
-        form = f"Action=CreateUser&Version=2010-05-08&UserName={name}"
+    def iam(self, action, **parameters):
+        form = "&".join([f"Action={action}&Version=2010-05-08", *(f"{n}={v}" for n, v in parameters.items())])
         return self.signed("POST", "/", "iam", form.encode(), {"Content-Type": "application/x-www-form-urlencoded"})
 
     def caller(self):
@@ -135,9 +135,12 @@ def measure():
             for clients in (1, 16, 64):
                 same = client.caller()
                 numbers[f"read_{clients}_clients"] = client.run(lambda worker, index: same, clients)
-                numbers[f"write_{clients}_clients"] = client.run(
-                    lambda worker, index, clients=clients: client.create_user(f"u-{clients}-{worker}-{index}"), clients
-                )
+                user = f"user-{clients}"
+                client.run(lambda worker, index: client.iam("UpdateUser" if index else "CreateUser", UserName=user), 1, 0.01)
+                # Signed anew each time, as each has another value: what the client spends on it is not counted.
+                numbers[f"write_{clients}_clients"] = client.run(lambda worker, index: client.iam("TagUser", **{
+                    "UserName": user, "Tags.member.1.Key": "count", "Tags.member.1.Value": f"{worker}-{index}",
+                }), clients)
             numbers.update(objects(client))
             print(f"idle for {IDLE_SECONDS} s ...", file=sys.stderr)
             time.sleep(3)

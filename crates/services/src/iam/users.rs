@@ -86,7 +86,9 @@ impl Iam {
                 if USERS.get(tx, key.bytes())?.is_some() {
                     return Err(already_exists(&format!("User with name {}", user.name)));
                 }
-                if USERS.scan_prefix(tx, account_key(&account).bytes())?.len() >= USERS_PER_ACCOUNT_MAX {
+                let of_account = account_key(&account);
+                let users = USERS.count_prefix(tx, of_account.bytes(), USERS_PER_ACCOUNT_MAX)?;
+                if users >= USERS_PER_ACCOUNT_MAX {
                     return Err(over_quota("UsersPerAccount", USERS_PER_ACCOUNT_MAX));
                 }
                 Ok::<_, Failure>(USERS.put(tx, key.bytes(), &user)?)

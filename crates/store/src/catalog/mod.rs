@@ -231,6 +231,14 @@ impl<V: Serialize + DeserializeOwned> Table<V> {
         self.scan(tx, prefix, prefix_end(prefix).as_deref(), usize::MAX)
     }
 
+    /// How many keys begin with `prefix`, without reading their values; at most `limit` are counted.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn count_prefix(&self, tx: &mut dyn Tx, prefix: &[u8], limit: usize) -> Result<usize, CatalogError> {
+        Ok(tx.scan(self.name, prefix, prefix_end(prefix).as_deref(), limit, false)?.len())
+    }
+
     fn decode(&self, bytes: &[u8]) -> Result<V, CatalogError> {
         let unreadable =
             |source: serde_json::Error| CatalogError::Decode { table: self.name, source: source.into() };
