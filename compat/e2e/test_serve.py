@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import stat
 import subprocess
 import threading
 import time
+import urllib.request
 from datetime import datetime, timedelta, timezone
 
 import boto3
@@ -184,6 +186,22 @@ def test_a_request_under_way_ends_well_after_ctrl_c(serving, tmp_path):
     assert s3.get_object(Bucket="under-way", Key="slow")["Body"].read() == b"0123456789"
 
 
+def test_connections_that_ask_for_nothing_do_not_keep_it_from_stopping(serving, tmp_path):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    one = serving("--data", str(tmp_path / "d"), "--listen", "127.0.0.1:0")
+    host, port = one.endpoint.removeprefix("http://").split(":")
+    silent = [socket.create_connection((host, int(port)), timeout=5) for _ in range(1000)]
+    # There is room for one more.
+    assert urllib.request.urlopen(one.endpoint + "/_cairn/health", timeout=5).status == 200
+    silent += [socket.create_connection((host, int(port)), timeout=5) for _ in range(60)]
+    begun = time.monotonic()
+    code, log = one.end()
+    assert code == 0 and time.monotonic() - begun < 8, log[-2000:]
+    assert "cannot accept" not in log
+    for connection in silent:
+        connection.close()
+
+
 def test_everything_acknowledged_survives_a_kill(own_server, tmp_path):
     data = tmp_path / "killed"
     server = own_server(data=data, delivery_interval="1s", digest_interval="2s")
@@ -285,7 +303,6 @@ def test_tls_is_served_and_shows_in_the_record(serving, tmp_path, certificate):
 
 
 def test_health_and_metrics_are_open_and_leave_no_event(server, account):
-    import urllib.request
     health = urllib.request.urlopen(server.endpoint + "/_cairn/health")
     assert health.status == 200
     metrics = urllib.request.urlopen(server.endpoint + "/_cairn/metrics").read().decode()

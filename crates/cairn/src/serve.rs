@@ -23,6 +23,7 @@ use cairn_trail::intents::{self, IntentMark};
 use cairn_trail::keys::{KeySettings, SigningKeys};
 use cairn_wire::front::{Front, FrontSettings};
 use prometheus::Registry;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
@@ -39,13 +40,30 @@ const KEY_USE_INTERVAL: Duration = Duration::from_secs(60);
 /// How often blobs without an object are looked for.
 const GARBAGE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
+/// Files and connections that may be open at a time.
+const OPEN_FILES_WANTED: u64 = 8192;
+
 /// Runs the server until Ctrl-C or SIGTERM.
 pub fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     // The folder may be an old one that others may look into; what is made in it holds secrets.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    allow_open_files();
     let folder = DataFolder::open(&settings.data)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(&settings, &folder))
+}
+
+/// Raises the soft limit on open files, which many shells leave at 1024: connections alone may be as many, and
+/// one more could keep the log or an object from being opened.
+fn allow_open_files() {
+    let limits = getrlimit(Resource::Nofile);
+    let wanted = limits.maximum.map_or(OPEN_FILES_WANTED, |most| most.min(OPEN_FILES_WANTED));
+    if limits.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limits }) {
+        tracing::warn!(%error, current = limits.current, "cannot raise the limit on open files");
+    }
 }
 
 /// What everything works with.

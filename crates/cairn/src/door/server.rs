@@ -22,7 +22,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{CipherSuite, ProtocolVersion, ServerConfig};
 
@@ -120,9 +120,12 @@ impl Server {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let cut = watch::Sender::new(false);
         loop {
-            let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
-            let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
+            let next = async {
+                let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+                (place, self.listener.accept().await)
+            };
+            let (place, accepted) = tokio::select! {
+                next = next => next,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             let (stream, address) = match accepted {
@@ -195,7 +198,10 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let address = peer.address;
+    let begun = Arc::new(Notify::new());
+    let begins = Arc::clone(&begun);
     let service = service_fn(move |request: Request<Incoming>| {
+        begins.notify_one();
         let (door, peer) = (Arc::clone(&door), peer.clone());
         async move {
             let (parts, body) = request.into_parts();
@@ -213,9 +219,26 @@ where
         .keep_alive_interval(HTTP2_PING_INTERVAL)
         .max_concurrent_streams(HTTP2_STREAMS_MAX);
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%address, error, "a connection ended in an error");
+    match unless_silent(watcher.watch(connection), &begun).await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => tracing::debug!(%address, error, "a connection ended in an error"),
+        None => tracing::debug!(%address, "a connection was closed that asked for nothing"),
     }
+}
+
+/// What `connection` comes to; none where nothing has begun within the time for a head. Until a connection's first
+/// bytes say which HTTP it speaks, hyper waits for them without end.
+async fn unless_silent<T>(connection: impl Future<Output = T>, begun: &Notify) -> Option<T> {
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        ended = &mut connection => return Some(ended),
+        first = tokio::time::timeout(HEAD_TIMEOUT, begun.notified()) => {
+            if first.is_err() {
+                return None;
+            }
+        }
+    }
+    Some(connection.await)
 }
 
 /// A request's body, as it comes from the socket.
@@ -297,6 +320,15 @@ fn pem<T>(path: &Path, read: impl FnOnce(&mut dyn io::BufRead) -> io::Result<T>)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_asks_for_nothing_is_closed_in_time() {
+        let begun = Notify::new();
+        assert!(unless_silent(std::future::pending::<()>(), &begun).await.is_none());
+        begun.notify_one();
+        let later = async { tokio::time::timeout(HEAD_TIMEOUT * 5, std::future::pending::<()>()).await };
+        assert!(unless_silent(later, &begun).await.is_some());
+    }
 
     #[test]
     fn cipher_suites_are_named_as_records_name_them() {
