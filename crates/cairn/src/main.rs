@@ -89,7 +89,13 @@ fn main() -> ExitCode {
 fn start_logging() {
     let filter = EnvFilter::try_from_env("CAIRN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let colour = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colour)
+        // It would report a line that could not be written to the same full disk, and panic in whoever logs.
+        .log_internal_errors(false)
+        .init();
 }
 
 /// An error with its sources: `cannot read the settings file x: No such file or directory`.
