@@ -11,6 +11,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+SAID_BYTES_MAX = 100_000
+
 
 class Server:
     """A `cairn serve` on a free port of the loopback, with a data folder of its own."""
@@ -40,13 +42,19 @@ class Server:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
-                raise RuntimeError(f"cairn ended with {self.process.returncode}: {self.log_path.read_text()}")
+                raise RuntimeError(f"cairn ended with {self.process.returncode}: {self.said}")
             try:
                 urllib.request.urlopen(self.endpoint + "/_cairn/health", timeout=1).read()
                 return self
             except (OSError, KeyError, ValueError):
                 time.sleep(0.02)
-        raise RuntimeError(f"cairn did not answer within {seconds} s: {self.log_path.read_text()}")
+        raise RuntimeError(f"cairn did not answer within {seconds} s: {self.said}")
+
+    @property
+    def said(self):
+        """The beginning of the log."""
+        with open(self.log_path, "rb") as log:
+            return log.read(SAID_BYTES_MAX).decode(errors="replace")
 
     @property
     def endpoint(self):

@@ -100,6 +100,20 @@ def test_a_bucket_that_was_deleted_and_made_anew_gets_what_waited(own_server):
     wait_for("a healthy status", healthy(account, trail))
 
 
+def test_a_log_that_cannot_be_written_stops_nothing(own_server, tmp_path):
+    # Standard error often is a file on the disk that is full. To /dev/full no byte can be written.
+    (tmp_path / "data0.log").symlink_to("/dev/full")
+    account = Account(own_server(delivery_interval="300ms", digest_interval="2s"))
+    trail, bucket = account.trail()
+    s3 = account.client("s3")
+    policy = s3.get_bucket_policy(Bucket=bucket)["Policy"]
+    s3.delete_bucket_policy(Bucket=bucket)
+    ids = call(account)
+    wait_for_error(account, trail, "AccessDenied")
+    s3.put_bucket_policy(Bucket=bucket, Policy=policy)
+    wait_until_delivered(account, bucket, ids)
+
+
 def serve(data, before_start=None):
     """Starts a server that is expected to end at once; gives exit code and log."""
     command = [BINARY, "serve", "--data", str(data), "--listen", "127.0.0.1:0"]
