@@ -131,6 +131,23 @@ impl DataFolder {
         self.path.join(name)
     }
 
+    /// A folder inside the folder for files that do not outlive this process: what an earlier one left is removed.
+    pub fn empty_subfolder(&self, name: &str) -> Result<PathBuf, DataFolderError> {
+        let path = self.join(name);
+        let failed = |action| {
+            let path = path.clone();
+            move |source| DataFolderError::Io { action, path, source }
+        };
+        match std::fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed("empty")(error));
+            }
+            _ => {}
+        }
+        std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(failed("make"))?;
+        Ok(path)
+    }
+
     /// Writes down the accounts' root keys, readable by the owner only.
     pub fn write_credentials(&self, accounts: Vec<RootKeys>) -> Result<(), DataFolderError> {
         write_private(&credentials_path(&self.path), &CredentialsFile { version: VERSION, accounts })

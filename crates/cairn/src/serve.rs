@@ -1,6 +1,7 @@
 //! `cairn serve`: opens the stores, wires services and stages to them, and runs until it is told to stop.
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,12 +16,12 @@ use cairn_store::catalog::sqlite::SqliteCatalog;
 use cairn_store::history::{SegmentHistory, SegmentSettings};
 use cairn_store::log::{LogSettings, SegmentLog};
 use cairn_store::{Catalog, EventLog, History};
-use cairn_trail::Recorder;
 use cairn_trail::delivery::{DeliverySettings, DeliveryStage};
 use cairn_trail::digest::{DigestSettings, DigestStage};
 use cairn_trail::history::HistoryStage;
 use cairn_trail::intents::{self, IntentMark};
 use cairn_trail::keys::{KeySettings, SigningKeys};
+use cairn_trail::{Ingest, Recorder};
 use cairn_wire::front::{Front, FrontSettings};
 use prometheus::Registry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -75,6 +76,7 @@ struct Ground {
     log: Arc<dyn EventLog>,
     history: Arc<dyn History>,
     recorder: Recorder,
+    ingest: Arc<Ingest>,
     /// Wakes the stages.
     wake: Arc<Notify>,
 }
@@ -93,7 +95,8 @@ async fn serve(settings: &Settings, folder: &DataFolder) -> Result<(), Box<dyn E
     let services = open_services(settings, folder, &ground)?;
     recover(&ground).await?;
     let root = services.iam.ensure_first_account(settings.account.as_ref()).await?;
-    let door = Arc::new(open_door(settings, &ground, &services, root.account.clone())?);
+    let spool = folder.empty_subfolder("spool")?;
+    let door = Arc::new(open_door(settings, &ground, &services, root.account.clone(), spool)?);
 
     let server = Server::bind(settings.listen, settings.tls.as_ref()).await?;
     let (stop, stopped) = watch::channel(false);
@@ -132,6 +135,8 @@ async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground,
     let history =
         SegmentHistory::open(&folder.join("history"), catalog.clone(), Arc::clone(&clock), history_settings)
             .await?;
+    let ingest = Ingest::open(Arc::clone(&log), Arc::clone(&clock)).await?;
+    ingest.register(&registry)?;
     Ok(Ground {
         recorder: Recorder::new(Arc::clone(&log), Arc::clone(&clock)),
         clock,
@@ -140,6 +145,7 @@ async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground,
         catalog,
         log,
         history: Arc::new(history),
+        ingest: Arc::new(ingest),
         wake: Arc::default(),
     })
 }
@@ -171,6 +177,7 @@ fn open_door(
     ground: &Ground,
     services: &Services,
     first_account: AccountId,
+    spool: PathBuf,
 ) -> Result<Door, Box<dyn Error>> {
     let wake = Arc::clone(&ground.wake);
     let cloudtrail = CloudTrail::new(cloudtrail::Deps {
@@ -198,6 +205,8 @@ fn open_door(
         iam: Arc::clone(&services.iam),
         recorder: ground.recorder.clone(),
         recording: settings.recording,
+        ingest: Arc::clone(&ground.ingest),
+        spool,
         clock: Arc::clone(&ground.clock),
         entropy: Arc::clone(&ground.entropy),
         first_account,
@@ -238,7 +247,13 @@ async fn start_stages(
     running.start_delivery(Arc::clone(&delivery));
     running.start_digest(digest);
     let intents = IntentMark::new(ground.recorder.clone(), ground.catalog.clone());
-    running.start_trim(Arc::clone(log), Arc::clone(&ground.history), delivery, intents);
+    running.start_trim(
+        Arc::clone(log),
+        Arc::clone(&ground.history),
+        delivery,
+        intents,
+        Arc::clone(&ground.ingest),
+    );
     start_housekeeping(&mut running, ground, services);
     Ok(running)
 }

@@ -10,6 +10,7 @@ use cairn_store::{EventLog, History};
 use cairn_trail::delivery::DeliveryStage;
 use cairn_trail::digest::DigestStage;
 use cairn_trail::history::HistoryStage;
+use cairn_trail::ingest::Ingest;
 use cairn_trail::intents::IntentMark;
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 use tokio::sync::{Notify, watch};
@@ -102,24 +103,26 @@ impl Stages {
         });
     }
 
-    /// Starts to let go of the log's entries that neither the history, nor a trail, nor an intent needs any more.
+    /// Starts to let go of the log's entries that neither the history, nor a trail, nor an intent needs any more, nor the
+    /// ingest to know what it took.
     pub fn start_trim(
         &mut self,
         log: Arc<dyn EventLog>,
         history: Arc<dyn History>,
         delivery: Arc<DeliveryStage>,
         intents: IntentMark,
+        ingest: Arc<Ingest>,
     ) {
         let (intents, clock) = (Arc::new(intents), Arc::clone(&self.clock));
         let (log_start, log_end) = (self.log_start.clone(), self.log_end.clone());
         self.start_timed("trim", move || {
             let (log, history, delivery) = (Arc::clone(&log), Arc::clone(&history), Arc::clone(&delivery));
             let (clock, log_start, log_end) = (Arc::clone(&clock), log_start.clone(), log_end.clone());
-            let intents = Arc::clone(&intents);
+            let (intents, ingest) = (Arc::clone(&intents), Arc::clone(&ingest));
             async move {
                 let unsettled = intents.advance().await?;
-                let needed =
-                    history.durable_position().await?.min(delivery.needed_from().await?).min(unsettled);
+                let needed = history.durable_position().await?.min(delivery.needed_from().await?);
+                let needed = needed.min(unsettled).min(ingest.needed_from());
                 log.trim(needed).await?;
                 log_start.set(i64::try_from(log.start().0)?);
                 log_end.set(i64::try_from(log.end().0)?);

@@ -139,6 +139,17 @@ impl Identified {
         }
     }
 
+    /// Verifies the signature over a body that was put aside, whose SHA-256 in hex is `hash`.
+    pub fn verify_hashed(&self, parts: &Parts, hash: &str, now: Timestamp) -> Result<(), AwsError> {
+        match self {
+            Self::Anonymous => Ok(()),
+            Self::Stranger { error, .. } => Err(again(error)),
+            Self::Holder { claim, credential } => claim
+                .verify(parts, &credential.secret, SignedPayload::Hashed(hash), now, &Limits::default())
+                .map(drop),
+        }
+    }
+
     /// Verifies the signature over the head; the body that is returned verifies itself as it is read.
     pub fn verify_stream(&self, parts: &Parts, body: Body, now: Timestamp) -> Result<Body, AwsError> {
         match self {

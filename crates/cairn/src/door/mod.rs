@@ -7,6 +7,7 @@
 //! verify reaches no service.
 
 mod identify;
+mod ingest;
 mod server;
 mod sketch;
 mod underway;
@@ -14,6 +15,7 @@ mod whole_body;
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,13 +23,14 @@ use cairn_core::{AccountId, Clock, Entropy, EventId, Principal, Timestamp};
 use cairn_services::authorise::authorise;
 use cairn_services::iam::Iam;
 use cairn_services::{Access, Caller, EventKind, Operation, Service};
-use cairn_trail::Recorder;
+use cairn_trail::{Ingest, Recorder};
 use cairn_wire::front::{BodyNeed, Checks, Exchange, Front, Opening, Payload, Rejection, ReplyBody};
 use cairn_wire::{AwsError, Body, Call, Reply};
 use futures::FutureExt;
 use http::Response;
 use http::request::Parts;
 use prometheus::{IntCounterVec, Opts, Registry, TextEncoder};
+use tokio::sync::Semaphore;
 
 pub use server::{Server, TlsSettings};
 use sketch::Sketch;
@@ -77,6 +80,10 @@ pub struct DoorParts {
     pub recorder: Recorder,
     /// Whether intents come before mutating calls.
     pub recording: Recording,
+    /// Where records of other producers go.
+    pub ingest: Arc<Ingest>,
+    /// The folder for bodies that are put aside until their signature is verified.
+    pub spool: PathBuf,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Chance, for ids.
@@ -95,6 +102,7 @@ pub struct Door {
     unrecorded: IntCounterVec,
     room: Room,
     underway: Underway,
+    ingest_places: Semaphore,
 }
 
 /// One request's arrival.
@@ -131,7 +139,15 @@ impl Door {
         parts.registry.register(Box::new(calls.clone()))?;
         parts.registry.register(Box::new(unrecorded.clone()))?;
         let services = parts.services.iter().map(|service| (service.model(), Arc::clone(service))).collect();
-        Ok(Self { parts, services, calls, unrecorded, room: Room::default(), underway: Underway::default() })
+        Ok(Self {
+            parts,
+            services,
+            calls,
+            unrecorded,
+            room: Room::default(),
+            underway: Underway::default(),
+            ingest_places: Semaphore::new(ingest::CALLS_MAX),
+        })
     }
 
     /// Answers one request. Should the caller stop waiting, as hyper does when the client goes away, the call is carried
@@ -156,6 +172,9 @@ impl Door {
             event_id: self.parts.entropy.event_id(),
             peer,
         };
+        if ingest::is_meant(&parts, &self.parts.front) {
+            return self.answer_ingest(&parts, body, &arrival).await;
+        }
         let mut sketch = Sketch::of_request(&parts, &arrival, &self.parts.first_account);
         let (exchange, outcome) = self.perform(&parts, body, &arrival, &mut sketch).await;
         sketch.name_after(&exchange);

@@ -174,6 +174,21 @@ impl Sketch {
         }
     }
 
+    /// Names a call of Cairn's own API, which no model describes.
+    pub(super) fn name_own(
+        &mut self,
+        service: &str,
+        operation: &'static Operation,
+        request_id: &cairn_core::EventId,
+        request_parameters: Value,
+    ) {
+        self.service = Some(service.to_owned());
+        self.operation = Some(operation.name.to_owned());
+        self.known = Some(operation);
+        self.request_id = request_id.to_string();
+        self.request_parameters = request_parameters;
+    }
+
     /// The call was announced by `intent`, which its event will settle.
     pub(super) fn set_intent(&mut self, intent: OpenIntent) {
         self.intent = Some(intent);

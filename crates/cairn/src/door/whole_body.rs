@@ -94,7 +94,7 @@ impl Room {
     }
 }
 
-fn body_error(error: BodyError) -> AwsError {
+pub(super) fn body_error(error: BodyError) -> AwsError {
     match error {
         BodyError::Refused(error) => error,
         BodyError::Incomplete(_) => AwsError::invalid(

@@ -15,5 +15,6 @@ mod doubles;
 mod fixtures;
 mod formats;
 mod history;
+mod ingest;
 mod intents;
 mod world;

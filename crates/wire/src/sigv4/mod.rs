@@ -62,6 +62,9 @@ pub enum PayloadMode {
 pub enum SignedPayload<'a> {
     /// All of it. Refused for a payload in aws-chunked framing, which only [`Verified::body`] takes off.
     Whole(&'a [u8]),
+    /// All of it was received and kept elsewhere: its SHA-256, in hex, as the receiver computed it. Refused for a
+    /// payload in aws-chunked framing.
+    Hashed(&'a str),
     /// Nothing yet: what `x-amz-content-sha256` declares is taken into the signature, and [`Verified::body`] holds the
     /// body to it.
     Declared,

@@ -71,8 +71,12 @@ impl Claim {
             Dialect::S3 => BodyPlan::of(parts, &self.payload, chain)?,
             dialect => BodyPlan::hash_only(dialect, &self.payload),
         };
-        if let SignedPayload::Whole(bytes) = payload {
-            plan.check_whole(bytes)?;
+        match (payload, &self.payload) {
+            (SignedPayload::Whole(bytes), _) => plan.check_whole(bytes)?,
+            (SignedPayload::Hashed(computed), PayloadMode::Sha256(declared)) => {
+                check_hash(self.dialect, declared, computed)?;
+            }
+            _ => {}
         }
         Ok(Verified { claim: self.clone(), plan })
     }
@@ -82,10 +86,13 @@ impl Claim {
         match (payload, self.payload.declared()) {
             (SignedPayload::Whole(bytes), None) => Ok(sha256_hex(bytes)),
             // Framing is taken off by `Verified::body` only: a whole body that says it is framed would pass unread.
-            (SignedPayload::Whole(_), Some(_)) if self.payload.is_chunked() => Err(AwsError::invalid(
-                "InvalidRequest",
-                "The value of x-amz-content-sha256 header is invalid.",
-            )),
+            (SignedPayload::Hashed(computed), None) => Ok(computed.to_owned()),
+            (SignedPayload::Whole(_) | SignedPayload::Hashed(_), Some(_)) if self.payload.is_chunked() => {
+                Err(AwsError::invalid(
+                    "InvalidRequest",
+                    "The value of x-amz-content-sha256 header is invalid.",
+                ))
+            }
             (_, Some(declared)) => Ok(declared.to_owned()),
             (SignedPayload::Declared, None) => Err(self.dialect.signature(
                 "A request whose payload is streamed must declare its hash in x-amz-content-sha256.",
