@@ -15,6 +15,7 @@ use cairn_store::blobs::FileBlobs;
 use cairn_store::catalog::sqlite::SqliteCatalog;
 use cairn_store::history::{SegmentHistory, SegmentSettings};
 use cairn_store::log::{LogSettings, SegmentLog};
+use cairn_store::space::{Space, SpaceWatch, Watermarks};
 use cairn_store::{Catalog, EventLog, History};
 use cairn_trail::delivery::{DeliverySettings, DeliveryStage};
 use cairn_trail::digest::{DigestSettings, DigestStage};
@@ -36,6 +37,8 @@ use crate::settings::Settings;
 use crate::stages::Stages;
 use crate::system::{SystemClock, SystemEntropy};
 
+/// How often the disk is looked at.
+const DISK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the last use of access keys is written down.
 const KEY_USE_INTERVAL: Duration = Duration::from_secs(60);
 /// How often blobs without an object are looked for.
@@ -77,6 +80,7 @@ struct Ground {
     history: Arc<dyn History>,
     recorder: Recorder,
     ingest: Arc<Ingest>,
+    space: Arc<SpaceWatch>,
     /// Wakes the stages.
     wake: Arc<Notify>,
 }
@@ -126,9 +130,12 @@ async fn recover(ground: &Ground) -> Result<(), Box<dyn Error>> {
 
 async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground, Box<dyn Error>> {
     let registry = Registry::new();
+    let (space, log_settings) = open_space(settings, &registry)?;
+    let space = Arc::new(space);
     let catalog = Catalog::new(SqliteCatalog::open(&folder.join("catalog.sqlite"), &registry)?);
-    let log: Arc<dyn EventLog> =
-        Arc::new(SegmentLog::open(&folder.join("log"), LogSettings::default(), &registry)?);
+    let log: Arc<dyn EventLog> = Arc::new(
+        SegmentLog::open(&folder.join("log"), log_settings, &registry)?.watched_by(Arc::clone(&space)),
+    );
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let history_settings =
         SegmentSettings { retention: settings.history_retention, ..SegmentSettings::default() };
@@ -139,6 +146,7 @@ async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground,
     ingest.register(&registry)?;
     Ok(Ground {
         recorder: Recorder::new(Arc::clone(&log), Arc::clone(&clock)),
+        space,
         clock,
         entropy: Arc::new(SystemEntropy::new()),
         registry,
@@ -148,6 +156,21 @@ async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground,
         ingest: Arc::new(ingest),
         wake: Arc::default(),
     })
+}
+
+/// Watches the disk, and fits the log's segments to it.
+fn open_space(settings: &Settings, registry: &Registry) -> Result<(SpaceWatch, LogSettings), Box<dyn Error>> {
+    let disk = Space::of(&settings.data)?;
+    let marks = Watermarks::new(settings.disk_warn_bytes, settings.disk_reserve_bytes, disk);
+    if settings.disk_reserve_bytes.is_some_and(|set| set < marks.reserve_bytes) {
+        tracing::warn!(
+            reserve_bytes = marks.reserve_bytes,
+            "the reserve is raised to two segments of the log"
+        );
+    }
+    let data = settings.data.clone();
+    let watch = SpaceWatch::new(move || Space::of(&data), marks, registry)?;
+    Ok((watch, LogSettings { segment_size_bytes: disk.segment_size_bytes(), ..LogSettings::default() }))
 }
 
 fn open_services(
@@ -207,6 +230,7 @@ fn open_door(
         recording: settings.recording,
         ingest: Arc::clone(&ground.ingest),
         spool,
+        space: Arc::clone(&ground.space),
         clock: Arc::clone(&ground.clock),
         entropy: Arc::clone(&ground.entropy),
         first_account,
@@ -258,8 +282,16 @@ async fn start_stages(
     Ok(running)
 }
 
-/// Writes down when access keys were used, and removes blobs that a crash left without an object.
+/// Looks at the room on the disk, writes down when access keys were used, and removes blobs that a crash left without an object.
 fn start_housekeeping(running: &mut Stages, ground: &Ground, services: &Services) {
+    let (space, clock) = (Arc::clone(&ground.space), Arc::clone(&ground.clock));
+    running.start_timed("disk", move || {
+        let (space, clock) = (Arc::clone(&space), Arc::clone(&clock));
+        async move {
+            space.look()?;
+            Ok(clock.now().plus(DISK_INTERVAL))
+        }
+    });
     let (iam, clock) = (Arc::clone(&services.iam), Arc::clone(&ground.clock));
     running.start_timed("key use", move || {
         let (iam, clock) = (Arc::clone(&iam), Arc::clone(&clock));

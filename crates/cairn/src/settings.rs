@@ -63,6 +63,17 @@ pub struct Given {
     #[arg(long, env = "CAIRN_RECORDING", value_name = "MODE", value_enum)]
     recording: Option<Recording>,
 
+    /// Free bytes below which a warning is logged, such as 1GiB [default: 1GiB, on small disks a quarter].
+    #[arg(long, env = "CAIRN_DISK_WARN", value_name = "SIZE", value_parser = parse_size)]
+    #[serde(default, deserialize_with = "size")]
+    disk_warn: Option<u64>,
+
+    /// Free bytes below which calls are refused, at least two segments of the log [default: 256MiB, on small disks an
+    /// eighth].
+    #[arg(long, env = "CAIRN_DISK_RESERVE", value_name = "SIZE", value_parser = parse_size)]
+    #[serde(default, deserialize_with = "size")]
+    disk_reserve: Option<u64>,
+
     /// The id of the first account, 12 digits [default: chosen at random on first start].
     #[arg(long, env = "CAIRN_ACCOUNT", value_name = "ID")]
     account: Option<AccountId>,
@@ -112,6 +123,10 @@ pub struct Settings {
     pub key_rotation_interval: Duration,
     /// How surely calls that change something are recorded.
     pub recording: Recording,
+    /// Free bytes below which a warning is logged, where that was set.
+    pub disk_warn_bytes: Option<u64>,
+    /// Free bytes below which calls are refused, where that was set.
+    pub disk_reserve_bytes: Option<u64>,
     /// The id for the first account, if it is to be a certain one.
     pub account: Option<AccountId>,
     /// The region that `cairn env` names.
@@ -197,6 +212,8 @@ impl Given {
                 self.key_rotation_interval.or(file.key_rotation_interval).unwrap_or(KEY_ROTATION_DEFAULT),
             )?,
             recording: self.recording.or(file.recording).unwrap_or_default(),
+            disk_warn_bytes: self.disk_warn.or(file.disk_warn),
+            disk_reserve_bytes: self.disk_reserve.or(file.disk_reserve),
             account: self.account.or(file.account),
             region: self
                 .region
@@ -224,6 +241,23 @@ fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<
     humantime::parse_duration(&text).map(Some).map_err(serde::de::Error::custom)
 }
 
+/// The units of sizes, the longest ending first.
+const SIZE_UNITS: [(&str, u32); 5] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40), ("B", 0)];
+
+/// Reads a size: `4096`, `256MiB`, `1 GiB`.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let unit = SIZE_UNITS.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)));
+    let (digits, shift) = unit.unwrap_or((text, 0));
+    let number = digits.trim_end().parse::<u64>().ok();
+    let bytes = number.and_then(|number| number.checked_mul(1 << shift));
+    bytes.ok_or_else(|| format!("{text:?} is no size: write bytes as 4096, or with a unit as 256MiB or 1GiB"))
+}
+
+fn size<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_size(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,6 +279,19 @@ mod tests {
         assert_eq!(settings.delivery_interval, Duration::from_secs(20));
         assert_eq!(settings.digest_interval, Duration::from_secs(3600));
         assert!(settings.listen.ip().is_loopback());
+    }
+
+    #[test]
+    fn sizes_are_read_with_and_without_units() {
+        assert_eq!(parse_size("4096"), Ok(4096));
+        assert_eq!(parse_size("256MiB"), Ok(256 << 20));
+        assert_eq!(parse_size("1 GiB"), Ok(1 << 30));
+        assert_eq!(parse_size("7B"), Ok(7));
+        for wrong in ["", "MiB", "1MB", "-1", "1.5GiB", "99999999TiB"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+        let settings = resolve(Given::default(), "data = '/d'\ndisk-reserve = '512MiB'").unwrap();
+        assert_eq!((settings.disk_warn_bytes, settings.disk_reserve_bytes), (None, Some(512 << 20)));
     }
 
     #[test]

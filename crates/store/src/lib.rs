@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod history;
 pub mod log;
 mod metrics;
+pub mod space;
 
 pub use blobs::{BlobId, BlobReader, BlobWriter, Blobs};
 pub use catalog::{Catalog, CatalogError, Table, Tx};

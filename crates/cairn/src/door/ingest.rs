@@ -61,6 +61,9 @@ impl Door {
         body: Body,
         arrival: &Arrival,
     ) -> Response<ReplyBody> {
+        if self.parts.space.is_short() {
+            return respond(&Report::default(), Some(&self.no_room()), arrival);
+        }
         let mut sketch = Sketch::of_request(parts, arrival, &self.parts.first_account);
         let claim = identify::claim(parts, &self.parts.front);
         let (report, outcome) = self.take_records(parts, body, claim, arrival, &mut sketch).await;
@@ -104,7 +107,7 @@ impl Door {
             return (Report::default(), Err(error));
         }
         let _place = self.ingest_places.acquire().await.expect("the semaphore is never closed");
-        let counted = sketch.counted(body);
+        let counted = sketch.counted(body, &self.parts.space);
         let source = match self.verified(parts, counted, &identified, arrival).await {
             Ok(source) => source,
             Err(error) => {

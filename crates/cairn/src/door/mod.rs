@@ -23,6 +23,7 @@ use cairn_core::{AccountId, Clock, Entropy, EventId, Principal, Timestamp};
 use cairn_services::authorise::authorise;
 use cairn_services::iam::Iam;
 use cairn_services::{Access, Caller, EventKind, Operation, Service};
+use cairn_store::space::SpaceWatch;
 use cairn_trail::{Ingest, Recorder};
 use cairn_wire::front::{BodyNeed, Checks, Exchange, Front, Opening, Payload, Rejection, ReplyBody};
 use cairn_wire::{AwsError, Body, Call, Reply};
@@ -90,6 +91,8 @@ pub struct DoorParts {
     pub entropy: Arc<dyn Entropy>,
     /// The account that calls of nobody's are recorded in.
     pub first_account: AccountId,
+    /// The room on the disk.
+    pub space: Arc<SpaceWatch>,
     /// Where metrics are registered.
     pub registry: Registry,
 }
@@ -175,6 +178,9 @@ impl Door {
         if ingest::is_meant(&parts, &self.parts.front) {
             return self.answer_ingest(&parts, body, &arrival).await;
         }
+        if self.parts.space.is_short() {
+            return self.refuse_without_record(&parts, &arrival);
+        }
         let mut sketch = Sketch::of_request(&parts, &arrival, &self.parts.first_account);
         let (exchange, outcome) = self.perform(&parts, body, &arrival, &mut sketch).await;
         sketch.name_after(&exchange);
@@ -192,6 +198,23 @@ impl Door {
             Ok(()) => response,
             Err(unconfirmed) => encode_error(&unconfirmed),
         }
+    }
+
+    /// Refuses a call in its protocol before anything of it is done: there is no room to record it.
+    fn refuse_without_record(&self, parts: &Parts, arrival: &Arrival) -> Response<ReplyBody> {
+        let claim = identify::claim(parts, &self.parts.front);
+        let exchange = match self.parts.front.open(parts, claim.signing()) {
+            Ok(opening) => opening.exchange().clone(),
+            Err(rejection) => rejection.exchange,
+        };
+        exchange.encode_error(&self.no_room(), &arrival.request_id, parts.uri.path())
+    }
+
+    /// The error of a call that is refused unrecorded, which is counted.
+    fn no_room(&self) -> AwsError {
+        let error = no_room();
+        self.unrecorded.with_label_values(&[error.code.as_ref()]).inc();
+        error
     }
 
     /// Health and metrics: no API calls, and not recorded.
@@ -285,7 +308,7 @@ impl Door {
                 Ok(Taken { payload: Payload::Whole(whole.bytes.clone()), verified, _held: Some(whole) })
             }
             BodyNeed::Streaming => {
-                let counted = sketch.counted(body);
+                let counted = sketch.counted(body, &self.parts.space);
                 match identified.verify_stream(parts, counted, arrival.now) {
                     Ok(body) => Ok(Taken { payload: Payload::Stream(body), verified: Ok(()), _held: None }),
                     Err(error) => {
@@ -440,6 +463,11 @@ impl Door {
             }
         }
     }
+}
+
+/// The disk is nearly full.
+fn no_room() -> AwsError {
+    AwsError::with_status(503, "ServiceUnavailable", "Service is unable to handle request.")
 }
 
 fn log_fault(error: &AwsError, request_id: &EventId) {

@@ -9,6 +9,7 @@ use cairn_core::record::Category;
 use cairn_core::record::build::CallEvent;
 use cairn_core::{AccountId, Principal, Region};
 use cairn_services::{Access, Caller, EventKind, Operation, Service, Target};
+use cairn_store::space::SpaceWatch;
 use cairn_trail::record::OpenIntent;
 use cairn_wire::front::{Exchange, ReplyBody};
 use cairn_wire::{AwsError, Body, BodyError, BodySource, Call, Reply, recorded};
@@ -17,7 +18,7 @@ use http::request::Parts;
 use serde_json::{Map, Value, json};
 
 use super::identify::Identified;
-use super::{Arrival, Peer};
+use super::{Arrival, Peer, no_room};
 
 /// The region of calls that name none.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -104,10 +105,11 @@ impl Sketch {
         self.received_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// The same body, its bytes counted as they are read.
-    pub(super) fn counted(&self, body: Body) -> Body {
+    /// The same body, its bytes counted as they are read. It breaks off where the disk fills up meanwhile.
+    pub(super) fn counted(&self, body: Body, space: &Arc<SpaceWatch>) -> Body {
         let length_bytes = body.length_bytes();
-        Body::new(Counted { body, total: Arc::clone(&self.received_bytes) }, length_bytes)
+        let (total, space) = (Arc::clone(&self.received_bytes), Arc::clone(space));
+        Body::new(Counted { body, total, space }, length_bytes)
     }
 
     /// The call's parameters as its record shows them.
@@ -288,6 +290,7 @@ fn tls_details(peer: &Peer, host: Option<&str>) -> Option<Value> {
 struct Counted {
     body: Body,
     total: Arc<AtomicU64>,
+    space: Arc<SpaceWatch>,
 }
 
 #[async_trait]
@@ -296,6 +299,10 @@ impl BodySource for Counted {
         let piece = self.body.next().await;
         if let Some(Ok(bytes)) = &piece {
             self.total.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            self.space.take(bytes.len() as u64);
+            if self.space.is_short() {
+                return Some(Err(BodyError::Refused(no_room())));
+            }
         }
         piece
     }

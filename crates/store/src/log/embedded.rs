@@ -23,6 +23,7 @@ use super::segment::{self, FrameReader, Recovered, Segment, Step, failed};
 use super::writer::{Append, Writer};
 use super::{Entry, EventLog, LogError, LogPosition};
 use crate::metrics;
+use crate::space::SpaceWatch;
 
 /// The name of the file that one process holds locked.
 const LOCK_FILE: &str = "lock";
@@ -261,6 +262,8 @@ pub struct SegmentLog {
     queue_bytes: Arc<Semaphore>,
     writer: Option<JoinHandle<()>>,
     metrics: LogMetrics,
+    /// Told what is appended.
+    space: Option<Arc<SpaceWatch>>,
     /// Locked for as long as it is open.
     _lock: File,
 }
@@ -295,7 +298,23 @@ impl SegmentLog {
             .map_err(failed("start its writer"))?;
         let queue_bytes = Arc::new(Semaphore::new(QUEUE_SIZE_BYTES_MAX));
         let (queue, writer) = (Some(queue), Some(writer));
-        Ok(Self { shared, entry_size_bytes_max, queue, queue_bytes, writer, metrics, _lock: lock })
+        Ok(Self {
+            shared,
+            entry_size_bytes_max,
+            queue,
+            queue_bytes,
+            writer,
+            metrics,
+            space: None,
+            _lock: lock,
+        })
+    }
+
+    /// The same log, which says to `space` how much it takes in.
+    #[must_use]
+    pub fn watched_by(mut self, space: Arc<SpaceWatch>) -> Self {
+        self.space = Some(space);
+        self
     }
 }
 
@@ -388,6 +407,9 @@ impl EventLog for SegmentLog {
         // A larger append than the queue holds waits until it has the queue for itself.
         let queued_bytes =
             entries.iter().map(|entry| entry.payload.len()).sum::<usize>().min(QUEUE_SIZE_BYTES_MAX);
+        if let Some(space) = &self.space {
+            space.take(queued_bytes as u64);
+        }
         let queued_bytes = u32::try_from(queued_bytes).expect("QUEUE_SIZE_BYTES_MAX is below 4 GiB");
         let room = Arc::clone(&self.queue_bytes).acquire_many_owned(queued_bytes).await;
         let room = room.expect("the semaphore is never closed");

@@ -52,6 +52,10 @@ pub enum LogError {
         #[source]
         source: std::io::Error,
     },
+    /// There is no room for another segment. Nothing of what was refused was written where it would be in the way; the
+    /// log takes entries again when there is room.
+    #[error("the event log has no room for another segment")]
+    Full(#[source] std::io::Error),
     /// An earlier write failed; what is on disk is not known, so nothing more is accepted until a restart.
     #[error("the event log stopped after a failed write")]
     Poisoned,

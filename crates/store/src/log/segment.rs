@@ -88,7 +88,15 @@ impl Segment {
             .truncate(true)
             .open(&unfinished)
             .map_err(failed("create a segment"))?;
-        reserve(&file, size_bytes).map_err(failed("reserve room for a segment"))?;
+        if let Err(error) = reserve(&file, size_bytes) {
+            // What could be reserved of it is given back.
+            drop(file);
+            fs::remove_file(&unfinished).map_err(failed("remove an unfinished segment"))?;
+            return Err(match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => LogError::Full(error),
+                _ => failed("reserve room for a segment")(error),
+            });
+        }
         file.write_all_at(&frame::encode_header(self.base), 0).map_err(failed("write a segment's header"))?;
         file.sync_all().map_err(failed("sync a new segment"))?;
         fs::rename(&unfinished, &self.path).map_err(failed("name a new segment"))?;

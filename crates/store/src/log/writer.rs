@@ -76,6 +76,17 @@ impl Writer {
             self.metrics.queue_depth.set(i64::try_from(queue.len()).unwrap_or(i64::MAX));
             match written.and_then(|()| self.flush()) {
                 Ok(()) => answer_durable(&mut pending, self.end),
+                // Everything that came before was flushed, and nothing was written since: the log is sound.
+                Err(LogError::Full(error)) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "there is no room for the event log"
+                    );
+                    answer_durable(&mut pending, self.end);
+                    for refused in pending {
+                        answer(refused.answer, Err(LogError::Full(error.kind().into())));
+                    }
+                }
                 Err(error) => {
                     let durable = self.end - self.unsynced.len() as u64;
                     return self.stop(error, durable, pending, queue);
@@ -207,21 +218,26 @@ mod tests {
         let metrics = LogMetrics::new(&Registry::new());
         let place = (file, SEGMENT_HEADER_BYTES as u64, 0);
         let writer = Writer::new(Arc::clone(&shared), LogSettings::default(), metrics, segment, place);
+        (shared, written_by(writer, &[1, second_entries, 1]))
+    }
+
+    /// Runs a writer with appends of so many entries of 1 KiB queued.
+    fn written_by(writer: Writer, appends: &[usize]) -> Answers {
         let (queue, queued) = mpsc::channel(8);
         let payload = Bytes::from(vec![b'x'; 1024]);
         let entry = Entry { kind: EntryKind::Event, recorded_at: Timestamp::EPOCH, payload };
-        let answers: Vec<_> = [1, second_entries, 1]
-            .into_iter()
+        let answers: Vec<_> = appends
+            .iter()
             .map(|entries| {
                 let (answer, answered) = oneshot::channel();
-                let append = Append { entries: vec![entry.clone(); entries], room: None, answer };
+                let append = Append { entries: vec![entry.clone(); *entries], room: None, answer };
                 assert!(queue.try_send(append).is_ok());
                 answered
             })
             .collect();
         drop(queue);
         writer.run(queued);
-        (shared, answers.into_iter().map(|answer| answer.blocking_recv().unwrap()).collect())
+        answers.into_iter().map(|answer| answer.blocking_recv().unwrap()).collect()
     }
 
     fn check_all_failed(file: File, tried: &str) {
@@ -240,6 +256,25 @@ mod tests {
     #[test]
     fn a_failed_write_answers_nobody_with_a_position() {
         check_all_failed(device("/dev/full"), "write to a segment");
+    }
+
+    #[test]
+    fn a_log_without_room_for_a_segment_refuses_and_stays_sound() {
+        let dir = tempfile::tempdir().unwrap();
+        let segment = Arc::new(Segment::new(dir.path(), 0));
+        let shared = Arc::new(Shared::new(dir.path(), vec![Arc::clone(&segment)], 0, 1 << 20));
+        let metrics = LogMetrics::new(&Registry::new());
+        // No disk has room for a segment of this size; this one is full but for one entry of the test's.
+        let settings = LogSettings { segment_size_bytes: 15 << 40, ..LogSettings::default() };
+        let offset = settings.segment_size_bytes - 1500;
+        let place = (tempfile::tempfile().unwrap(), offset, 0);
+        let writer = Writer::new(Arc::clone(&shared), settings, metrics, segment, place);
+        let answers: Vec<_> = written_by(writer, &[1, 2, 1, 1]);
+        let [Ok(LogPosition(0)), refused @ ..] = answers.as_slice() else { panic!("{answers:?}") };
+        assert!(refused.iter().all(|answer| matches!(answer, Err(LogError::Full(_)))), "{refused:?}");
+        assert_eq!(shared.end(), LogPosition(1));
+        assert!(!shared.is_poisoned());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]
