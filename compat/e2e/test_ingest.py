@@ -1,6 +1,8 @@
 """Records that producers have already: POST /v1/events as a producer with botocore's signer sends them."""
 
+import base64
 import gzip
+import hashlib
 import http.client
 import json
 import signal
@@ -12,6 +14,7 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 
 from trails import Account, wait_for
 
@@ -213,3 +216,97 @@ def test_recorded_events_of_the_real_service_are_taken_and_found(own_server, sha
     management = [(text, found) for text, found in zip(texts, records) if found["eventCategory"] == "Management"]
     for text, found in management[::100]:
         assert wait_for("the event", lambda: in_history(account, found["eventID"])) == text
+
+
+# The API of AWS's SDKs: channels and PutAuditEvents.
+
+
+def event_data(account, **more):
+    return json.dumps({
+        "version": "1.0", "userIdentity": {"type": "CustomUser", "principalId": "alice", "details": {"team": "a"}},
+        "eventSource": "billing.example.com", "eventName": "PayInvoice", "eventTime": "2026-11-20T10:00:00Z",
+        "UID": "4f9c", "requestParameters": {"invoice": "\u00e9"}, "recipientAccountId": account.id, **more})
+
+
+@pytest.fixture
+def channel(account):
+    cloudtrail = account.client("cloudtrail")
+    store = f"arn:aws:cloudtrail:us-east-1:{account.id}:eventdatastore/event-history"
+    destinations = [{"Type": "EVENT_DATA_STORE", "Location": store}]
+    made = cloudtrail.create_channel(Name=f"c-{uuid.uuid4()}", Source="Custom", Destinations=destinations)
+    assert made["Destinations"] == destinations
+    yield made["ChannelArn"]
+    cloudtrail.delete_channel(Channel=made["ChannelArn"])
+
+
+def error_code(call, **params):
+    with pytest.raises(ClientError) as raised:
+        call(**params)
+    return raised.value.response["Error"]["Code"]
+
+
+def test_channels_are_made_shown_renamed_listed_and_removed(account, channel):
+    cloudtrail = account.client("cloudtrail")
+    assert cloudtrail.get_channel(Channel=channel)["Source"] == "Custom"
+    name = f"renamed-{uuid.uuid4()}"
+    assert cloudtrail.update_channel(Channel=channel, Name=name)["Name"] == name
+    pages, token = [], {}
+    while True:
+        page = cloudtrail.list_channels(MaxResults=1, **token)
+        pages += page["Channels"]
+        if "NextToken" not in page:
+            break
+        token = {"NextToken": page["NextToken"]}
+    assert {"ChannelArn": channel, "Name": name} in pages
+    other = [{"Type": "EVENT_DATA_STORE", "Location": f"arn:aws:cloudtrail:us-east-1:{account.id}:eventdatastore/x"}]
+    own = cloudtrail.get_channel(Channel=channel)["Destinations"]
+    create = cloudtrail.create_channel
+    assert error_code(create, Name="abc", Source="Custom", Destinations=other) == "EventDataStoreNotFoundException"
+    assert error_code(create, Name="abc", Source="Okta", Destinations=own) == "InvalidSourceException"
+    assert error_code(create, Name=name, Source="Custom", Destinations=own) == "ChannelAlreadyExistsException"
+    missing = channel[:-4] + "0000"
+    assert error_code(cloudtrail.get_channel, Channel=missing) == "ChannelNotFoundException"
+    assert error_code(cloudtrail.get_channel, Channel="nothing") == "ChannelARNInvalidException"
+
+
+def test_audit_events_become_records_once(account, channel):
+    data = account.client("cloudtrail-data")
+    text = event_data(account)
+    checksum = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    events = [{"id": str(uuid.uuid4()), "eventData": text, "eventDataChecksum": checksum}] + [
+        {"id": str(uuid.uuid4()), "eventData": event_data(account)} for _ in range(99)]
+    first = data.put_audit_events(channelArn=channel, auditEvents=events)
+    assert first["failed"] == [] and [done["id"] for done in first["successful"]] == [e["id"] for e in events]
+    again = data.put_audit_events(channelArn=channel, auditEvents=events)
+    assert again["successful"] == first["successful"]
+    event_id = first["successful"][0]["eventID"]
+    found = json.loads(wait_for("the event", lambda: in_history(account, event_id)))
+    assert found["eventName"] == "PayInvoice" and found["requestParameters"] == {"invoice": "\u00e9"}
+    assert found["userIdentity"] == {
+        "type": "CustomUser", "principalId": "alice", "accountId": account.id, "details": {"team": "a"}}
+    assert (found["eventCategory"], found["eventType"]) == ("ActivityAuditLog", "ActivityLog")
+    assert found["metadata"]["channelARN"] == channel and found["requestID"] == "4f9c"
+
+
+def test_audit_events_that_cannot_be_taken_are_named_with_awss_codes(account, channel):
+    data = account.client("cloudtrail-data")
+    cases = {
+        "a": (event_data(account)[:-1], "InvalidData"),
+        "b": (event_data(account, eventName=""), "FieldNotFound"),
+        "c": (event_data(account, UID="x" * 1025), "FieldTooLong"),
+        "d": (event_data(account, recipientAccountId="999999999999"), "InvalidRecipient"),
+        "e": (event_data(account, eventTime="yesterday"), "InvalidData"),
+    }
+    events = [{"id": name, "eventData": text} for name, (text, _) in cases.items()]
+    events.append({"id": "f", "eventData": event_data(account), "eventDataChecksum": "AAAA"})
+    answer = data.put_audit_events(channelArn=channel, auditEvents=events)
+    assert answer["successful"] == []
+    assert {failed["id"]: failed["errorCode"] for failed in answer["failed"]} == {
+        **{name: code for name, (_, code) in cases.items()}, "f": "InvalidChecksum"}
+    good = {"id": "g", "eventData": event_data(account)}
+    put = data.put_audit_events
+    assert error_code(put, channelArn=channel, auditEvents=[good, good]) == "DuplicatedAuditEventId"
+    assert error_code(put, channelArn="arn:x", auditEvents=[good]) == "InvalidChannelARN"
+    assert error_code(put, channelArn=channel[:-4] + "0000", auditEvents=[good]) == "ChannelNotFound"
+    other = channel.replace(account.id, "999999999999")
+    assert error_code(put, channelArn=other, auditEvents=[good]) == "ChannelInsufficientPermission"

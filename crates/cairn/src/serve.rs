@@ -8,6 +8,7 @@ use std::time::Duration;
 use cairn_core::{AccountId, Clock, Entropy};
 use cairn_services::Service;
 use cairn_services::cloudtrail::{self, CloudTrail};
+use cairn_services::cloudtrail_data::CloudTrailData;
 use cairn_services::iam::{Iam, RootCredentials};
 use cairn_services::s3::S3;
 use cairn_services::sts::Sts;
@@ -214,6 +215,7 @@ fn open_door(
     });
     let embedded: Vec<Arc<dyn Service>> = vec![
         Arc::new(cloudtrail),
+        Arc::new(CloudTrailData::new(ground.catalog.clone(), Arc::clone(&ground.ingest))),
         Arc::clone(&services.s3) as _,
         Arc::clone(&services.iam) as _,
         Arc::new(Sts::new()),

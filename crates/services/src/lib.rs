@@ -5,6 +5,7 @@
 
 pub mod authorise;
 pub mod cloudtrail;
+pub mod cloudtrail_data;
 pub mod iam;
 pub mod s3;
 pub mod service;

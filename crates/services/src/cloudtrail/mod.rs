@@ -7,6 +7,7 @@
 //! Invariants: a refused call changes nothing; what a trail is and since where in the log it is logging change in one
 //! transaction. Messages are those of the real service where they are known.
 
+pub(crate) mod channels;
 mod describe;
 mod destinations;
 mod failure;
@@ -91,13 +92,17 @@ impl CloudTrail {
     async fn answer(&self, caller: &Caller, call: &Call) -> Result<Value, Failure> {
         match call.operation.as_str() {
             "AddTags" => self.add_tags(caller, call.input()?).await,
+            "CreateChannel" => self.create_channel(caller, call.input()?).await,
             "CreateTrail" => self.create_trail(caller, call.input()?).await,
+            "DeleteChannel" => self.delete_channel(caller, call.input()?).await,
             "DeleteTrail" => self.delete_trail(caller, call.input()?).await,
             "DescribeTrails" => self.describe_trails(caller, call.input()?).await,
+            "GetChannel" => self.channel(caller, call.input()?).await,
             "GetEventSelectors" => self.event_selectors(caller, call.input()?).await,
             "GetInsightSelectors" => self.insight_selectors(caller, call.input()?).await,
             "GetTrail" => self.trail(caller, call.input()?).await,
             "GetTrailStatus" => self.trail_status(caller, call.input()?).await,
+            "ListChannels" => self.list_channels(caller, call.input()?).await,
             "ListPublicKeys" => self.public_keys(caller, call.input()?).await,
             "ListTags" => self.tags(caller, call.input()?).await,
             "ListTrails" => self.trails(caller, call.input()?).await,
@@ -107,6 +112,7 @@ impl CloudTrail {
             "RemoveTags" => self.remove_tags(caller, call.input()?).await,
             "StartLogging" => self.start_logging(caller, call.input()?).await,
             "StopLogging" => self.stop_logging(caller, call.input()?).await,
+            "UpdateChannel" => self.update_channel(caller, call.input()?).await,
             "UpdateTrail" => self.update_trail(caller, call.input()?).await,
             _ => Err(failure::unsupported().into()),
         }
@@ -119,13 +125,17 @@ const fn operation(name: &'static str, access: Access) -> Operation {
 
 const OPERATIONS: &[Operation] = &[
     operation("AddTags", Access::Write),
+    operation("CreateChannel", Access::Write),
     operation("CreateTrail", Access::Write),
+    operation("DeleteChannel", Access::Write),
     operation("DeleteTrail", Access::Write),
     operation("DescribeTrails", Access::Read),
+    operation("GetChannel", Access::Read),
     operation("GetEventSelectors", Access::Read),
     operation("GetInsightSelectors", Access::Read),
     operation("GetTrail", Access::Read),
     operation("GetTrailStatus", Access::Read),
+    operation("ListChannels", Access::Read),
     operation("ListPublicKeys", Access::Read),
     operation("ListTags", Access::Read),
     operation("ListTrails", Access::Read),
@@ -135,6 +145,7 @@ const OPERATIONS: &[Operation] = &[
     operation("RemoveTags", Access::Write),
     operation("StartLogging", Access::Write),
     operation("StopLogging", Access::Write),
+    operation("UpdateChannel", Access::Write),
     operation("UpdateTrail", Access::Write),
 ];
 
@@ -176,6 +187,9 @@ fn resource_arn(caller: &Caller, params: &Value) -> String {
         Some([only]) => only.as_str(),
         _ => None,
     };
+    if let Some(channel) = params["Channel"].as_str() {
+        return channel.to_owned();
+    }
     let named = ["Name", "TrailName", "ResourceId"].into_iter().find_map(|member| params[member].as_str());
     match named.or_else(only_tagged) {
         None => "*".to_owned(),

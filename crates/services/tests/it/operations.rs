@@ -4,10 +4,13 @@ use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+use cairn_services::cloudtrail_data::CloudTrailData;
 use cairn_services::s3::S3;
 use cairn_services::sts::Sts;
 use cairn_services::{Access, EventKind, Service};
 use cairn_store::blobs::FileBlobs;
+use cairn_testkit::memory_log;
+use cairn_trail::Ingest;
 use prometheus::Registry;
 
 use crate::{cloudtrail, world};
@@ -40,6 +43,12 @@ fn table(service: &dyn Service) -> String {
     text
 }
 
+fn data_service(world: &world::World) -> CloudTrailData {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let ingest = runtime.block_on(Ingest::open(memory_log(), world.clock.clone())).unwrap();
+    CloudTrailData::new(world.catalog.clone(), Arc::new(ingest))
+}
+
 #[test]
 fn the_table_of_operations_is_that_of_the_services() {
     let world = world::World::new();
@@ -47,7 +56,8 @@ fn the_table_of_operations_is_that_of_the_services() {
     let folder = tempfile::tempdir().unwrap();
     let blobs = FileBlobs::open(folder.path(), world.entropy.clone(), &Registry::new()).unwrap();
     let s3 = S3::new(world.catalog.clone(), Arc::new(blobs), world.clock.clone(), world.entropy.clone());
-    let services: [&dyn Service; 4] = [trails.service(), &world.iam(), &s3, &Sts::new()];
+    let data = data_service(&world);
+    let services: [&dyn Service; 5] = [trails.service(), &data, &world.iam(), &s3, &Sts::new()];
     let text = services.into_iter().fold(HEAD.to_owned(), |text, service| text + &table(service));
 
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operations.md");
