@@ -50,6 +50,14 @@ def test_buckets_come_and_go(s3, bucket):
     assert code(s3.list_objects_v2, Bucket=bucket) == (404, "NoSuchBucket")
 
 
+def test_an_empty_body_leaves_no_trace_on_the_connection(account, bucket):
+    """What `aws s3 sync` does: botocore waits for leave to send before every body, on connections that it keeps."""
+    client = account.client("s3", max_pool_connections=1)
+    for body in (b"", b"x" * MIB, b"", b"", b"y" * MIB):
+        etag = hashlib.md5(body).hexdigest()
+        assert client.put_object(Bucket=bucket, Key="k", Body=io.BytesIO(body))["ETag"] == f'"{etag}"'
+
+
 def test_a_bucket_lies_where_its_constraint_says(account, s3):
     name = f"b-{uuid.uuid4()}"
     s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})

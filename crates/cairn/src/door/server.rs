@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,7 +12,9 @@ use bytes::Bytes;
 use cairn_wire::front::ReplyBody;
 use cairn_wire::{Body, BodyError, BodySource};
 use futures::StreamExt;
-use http::{Request, Response};
+use http::header::{CONNECTION, EXPECT};
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, Version};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -206,7 +209,12 @@ where
         async move {
             let (parts, body) = request.into_parts();
             let length_bytes = http_body::Body::size_hint(&body).exact();
-            let reply = door.answer(parts, Body::new(Received(body), length_bytes), peer).await;
+            let permission = Permission::of(&parts, length_bytes);
+            let received = Received { body, permission: permission.clone() };
+            let mut reply = door.answer(parts, Body::new(received, length_bytes), peer).await;
+            if permission.is_outstanding() {
+                reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok::<_, std::convert::Infallible>(sendable(reply))
         }
     });
@@ -241,14 +249,45 @@ async fn unless_silent<T>(connection: impl Future<Output = T>, begun: &Notify) -
     Some(connection.await)
 }
 
+/// Whether a client that waits for `100 Continue` was sent it, which hyper does when a body is first asked for and is
+/// not empty. One that gets its reply without it must not use the connection again: botocore takes that reply's status
+/// for the next one's too (`AWSConnection.response_class`), so that after an empty file the next part has no ETag.
+#[derive(Clone)]
+struct Permission {
+    awaited: bool,
+    is_empty: bool,
+    given: Arc<AtomicBool>,
+}
+
+impl Permission {
+    fn of(request: &Parts, length_bytes: Option<u64>) -> Self {
+        let expects = request.headers.get(EXPECT).is_some_and(|value| {
+            value.as_bytes().eq_ignore_ascii_case(b"100-continue") && request.version == Version::HTTP_11
+        });
+        Self { awaited: expects, is_empty: length_bytes == Some(0), given: Arc::default() }
+    }
+
+    fn give(&self) {
+        self.given.store(!self.is_empty, Ordering::Relaxed);
+    }
+
+    fn is_outstanding(&self) -> bool {
+        self.awaited && !self.given.load(Ordering::Relaxed)
+    }
+}
+
 /// A request's body, as it comes from the socket.
-struct Received(Incoming);
+struct Received {
+    body: Incoming,
+    permission: Permission,
+}
 
 #[async_trait]
 impl BodySource for Received {
     async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
+        self.permission.give();
         loop {
-            let frame = match tokio::time::timeout(BODY_PAUSE_MAX, self.0.frame()).await {
+            let frame = match tokio::time::timeout(BODY_PAUSE_MAX, self.body.frame()).await {
                 Ok(Some(Ok(frame))) => frame,
                 Ok(Some(Err(error))) => return Some(Err(BodyError::Incomplete(Some(error.into())))),
                 Ok(None) => return None,
@@ -328,6 +367,29 @@ mod tests {
         begun.notify_one();
         let later = async { tokio::time::timeout(HEAD_TIMEOUT * 5, std::future::pending::<()>()).await };
         assert!(unless_silent(later, &begun).await.is_some());
+    }
+
+    #[test]
+    fn a_client_that_waits_in_vain_for_leave_to_send_must_close() {
+        let permission = |expect: Option<&str>, length_bytes| {
+            let request = expect
+                .into_iter()
+                .fold(Request::builder(), |request, expect| request.header("expect", expect));
+            Permission::of(&request.body(()).unwrap().into_parts().0, Some(length_bytes))
+        };
+        for (expect, length_bytes, is_read, outstanding) in [
+            (Some("100-continue"), 0, true, true),
+            (Some("100-Continue"), 5, false, true),
+            (Some("100-continue"), 5, true, false),
+            (None, 0, true, false),
+            (None, 5, false, false),
+        ] {
+            let permission = permission(expect, length_bytes);
+            if is_read {
+                permission.give();
+            }
+            assert_eq!(permission.is_outstanding(), outstanding, "{expect:?} {length_bytes} {is_read}");
+        }
     }
 
     #[test]
