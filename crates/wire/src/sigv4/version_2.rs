@@ -231,10 +231,11 @@ mod tests {
             "versionId=1",
             "x-amz-acl=private",
             "x-amz-signature=1",
-            "X-Amz-Signature=1",
         ] {
             refused(&format!("{EXAMPLE}&{more}"), &[], bucket);
         }
+        let both_versions = outcome(&format!("{EXAMPLE}&X-Amz-Signature=1"), &[], bucket, NOW);
+        assert!(both_versions.starts_with("AuthorizationQueryParametersError"), "{both_versions}");
         refused(&EXAMPLE.replace("puppy", "kitty"), &[], bucket);
         refused(&EXAMPLE.replace("1175139620", "1175139621"), &[], bucket);
     }
