@@ -43,10 +43,11 @@ tidy:
 DENY := $(or $(shell command -v cargo-deny),$(CURDIR)/.tools/bin/cargo-deny)
 
 deny: $(DENY)
-	$(DENY) --offline --log-level error check licenses bans sources
-	@$(DENY) --log-level off check advisories >/dev/null 2>&1 && echo "advisories: none" \
-		|| $(DENY) --log-level error check advisories 2>&1 | grep -q 'failed to fetch\|failed to load advisory\|unable to fetch' \
-		&& echo "advisories: skipped, their database cannot be reached from here" || true
+	$(DENY) --log-level error check licenses bans sources
+	@if said=$$($(DENY) --log-level error check advisories 2>&1); then echo "advisories ok"; \
+	elif echo "$$said" | grep -q 'failed to fetch advisory database'; then \
+		echo "advisories skipped: their database cannot be reached from here"; \
+	else echo "$$said"; exit 1; fi
 
 $(CURDIR)/.tools/bin/cargo-deny:
 	$(CARGO) install --locked --quiet --root $(CURDIR)/.tools --version 0.20.2 cargo-deny

@@ -14,8 +14,8 @@ layout, all numbers little-endian:
     ...       one zstd frame of JSON for each service, in the index's order
 
 An ENTRY is [name, frame length, decompressed length, signing name, target prefix or null, endpoint prefix].
-Needs the pinned botocore and the `zstd` program; the same versions of both write the same bytes. `--check` compares
-the decompressed content, so that another version of zstd does not matter.
+Needs the botocore and zstandard that compat/requirements.txt pins; the same versions write the same bytes. `--check`
+compares the decompressed content, so that another version of zstd does not matter.
 """
 
 import argparse
@@ -23,11 +23,11 @@ import gzip
 import json
 import re
 import struct
-import subprocess
 import sys
 from pathlib import Path
 
 import botocore
+import zstandard
 
 BOTOCORE_VERSION = "1.43.11"
 MAGIC = b"CAIRNMD1"
@@ -127,13 +127,11 @@ def compact(value):
 
 
 def compressed(content):
-    command = ["zstd", f"-{ZSTD_LEVEL}", "--single-thread", "--no-check", "-q", "-c"]
-    return subprocess.run(command, input=content, stdout=subprocess.PIPE, check=True).stdout
+    return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=False).compress(content)
 
 
 def decompressed(frame):
-    command = ["zstd", "-d", "-q", "-c"]
-    return subprocess.run(command, input=frame, stdout=subprocess.PIPE, check=True).stdout
+    return zstandard.ZstdDecompressor().decompressobj().decompress(frame)
 
 
 def contents():
