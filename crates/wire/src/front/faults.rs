@@ -92,13 +92,18 @@ impl Exchange {
                     .with_member("ArgumentName", name.clone())
                     .with_member("ArgumentValue", value.clone())
             }
-            Malformed::Body(message) | Malformed::Parameter { message, .. } => {
+            Malformed::Body(_) | Malformed::Parameter { .. } => {
                 let code = match self.protocol {
                     Protocol::Query | Protocol::Ec2 => "MalformedInput",
                     Protocol::RestXml => "InvalidInput",
                     Protocol::Json | Protocol::RestJson | Protocol::RpcV2Cbor => "SerializationException",
                 };
-                AwsError::invalid(code, message.clone())
+                // What the parser says of a body is its own wording, and not for clients.
+                let message = match malformed {
+                    Malformed::Parameter { message, .. } => message.clone(),
+                    Malformed::Body(_) => "The request body is not well-formed.".to_owned(),
+                };
+                AwsError::invalid(code, message)
             }
         }
     }

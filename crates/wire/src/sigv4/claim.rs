@@ -108,37 +108,6 @@ impl Claim {
         self.version_2.is_some()
     }
 
-    /// Holds the scope against the API that was called: its signing names (`["s3"]`), and the region that serves it
-    /// where only one does.
-    ///
-    /// # Errors
-    /// AWS's codes for a credential that is scoped to another service or region.
-    pub fn check_scope(&self, signing_names: &[&str], region: Option<&Region>) -> Result<(), AwsError> {
-        if !signing_names.contains(&self.service.as_str()) {
-            let expected = signing_names.first().copied().unwrap_or("");
-            return Err(Dialect::of_service(expected).wrong_scope(
-                self.presigned,
-                format!("incorrect service \"{}\". This endpoint belongs to \"{expected}\".", self.service),
-                format!("Credential should be scoped to correct service: '{expected}'."),
-            ));
-        }
-        match region {
-            Some(region) if *region != self.region => {
-                let error = self.dialect.wrong_scope(
-                    self.presigned,
-                    format!("the region '{}' is wrong; expecting '{region}'", self.region),
-                    format!("Credential should be scoped to a valid region, not '{}'. ", self.region),
-                );
-                Err(if self.dialect == Dialect::S3 {
-                    error.with_member("Region", region.as_str())
-                } else {
-                    error
-                })
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Holds the session token against that of the access key: `None` for a long-term key, which has none.
     ///
     /// # Errors

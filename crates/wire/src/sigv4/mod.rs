@@ -8,8 +8,8 @@
 //! that is read before is handed over as [`SignedPayload::Whole`] and is proven when [`Claim::verify`] returns.
 //!
 //! Invariants: nothing of a claim is trusted before it is verified; signatures are compared in constant time; a
-//! secret is never shown; no more than a line of a body is ever kept. The service and the region of the scope are the
-//! client's choice until [`Claim::check_scope`] has held them against the API that was called.
+//! secret is never shown; no more than a line of a body is ever kept. The service of the scope
+//! chooses the API that is called, so a key that was scoped for one never reaches another; every region is served.
 
 mod body;
 mod canonical;

@@ -225,13 +225,7 @@ mod tests {
         refused(EXAMPLE, &[], None);
         refused(EXAMPLE, &[("x-amz-acl", "private")], bucket);
         refused(EXAMPLE, &[("content-type", "text/plain")], bucket);
-        for more in [
-            "acl",
-            "attributes",
-            "versionId=1",
-            "x-amz-acl=private",
-            "x-amz-signature=1",
-        ] {
+        for more in ["acl", "attributes", "versionId=1", "x-amz-acl=private", "x-amz-signature=1"] {
             refused(&format!("{EXAMPLE}&{more}"), &[], bucket);
         }
         let both_versions = outcome(&format!("{EXAMPLE}&X-Amz-Signature=1"), &[], bucket, NOW);
