@@ -27,6 +27,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{CipherSuite, ProtocolVersion, ServerConfig};
 
 use super::{Door, Peer, TlsFacts};
@@ -76,7 +78,7 @@ pub enum ServerError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: io::Error,
+        source: pem::Error,
     },
     /// The certificate and key cannot be used.
     #[error("the certificate and key cannot be used")]
@@ -336,24 +338,20 @@ fn suite_name(suite: CipherSuite) -> String {
 }
 
 fn acceptor(settings: &TlsSettings) -> Result<TlsAcceptor, ServerError> {
-    let certificates =
-        pem(&settings.cert, |reader| rustls_pemfile::certs(reader).collect::<Result<Vec<_>, _>>())?;
-    let key = pem(&settings.key, |reader| {
-        rustls_pemfile::private_key(reader)?
-            .ok_or_else(|| io::Error::other("there is no private key in the file"))
-    })?;
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| ServerError::Pem { path, source }
+    };
+    let certificates = CertificateDer::pem_file_iter(&settings.cert)
+        .and_then(Iterator::collect)
+        .map_err(unreadable(&settings.cert))?;
+    let key = PrivateKeyDer::from_pem_file(&settings.key).map_err(unreadable(&settings.key))?;
     let mut config = ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(certificates, key)
         .map_err(ServerError::Certificate)?;
     config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
-fn pem<T>(path: &Path, read: impl FnOnce(&mut dyn io::BufRead) -> io::Result<T>) -> Result<T, ServerError> {
-    let failed = |source| ServerError::Pem { path: path.to_owned(), source };
-    let file = std::fs::File::open(path).map_err(failed)?;
-    read(&mut io::BufReader::new(file)).map_err(failed)
 }
 
 #[cfg(test)]
