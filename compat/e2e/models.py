@@ -169,7 +169,7 @@ def _raw_faults(model, raw, found):
         return
     if not isinstance(body, bytes) or not body:
         return
-    if protocol == "json":
+    if protocol in ("json", "rest-json"):
         _json_faults(shape, json.loads(body), at, found)
         return
     root = ElementTree.fromstring(body)

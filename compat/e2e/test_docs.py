@@ -10,6 +10,12 @@ import pytest
 from conftest import AWS, BINARY
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
+# What the pages behind the first one take for granted: a server, and its keys in the shell.
+PRELUDE = """
+cairn serve --data ./cairn-data --listen 127.0.0.1:4580 --delivery-interval 2s --digest-interval 5s &
+until curl -sf http://127.0.0.1:4580/_cairn/health; do sleep 0.1; done
+eval "$(cairn env --data ./cairn-data)"
+"""
 PAGES = sorted(page.name for page in DOCS.glob("*.md") if "```sh" in page.read_text())
 
 
@@ -22,6 +28,8 @@ def free_port():
 @pytest.mark.parametrize("page", PAGES)
 def test_the_commands_of_a_page_work_in_order(page, tmp_path):
     blocks = re.findall(r"^```sh\n(.*?)^```", (DOCS / page).read_text(), re.M | re.S)
+    if page != "getting-started.md":
+        blocks = [PRELUDE, *blocks, "kill -TERM %1\nwait %1\n"]
     # Another port, as several runs may share a machine; job control, since the page stops the server by its job.
     script = "set -euo pipefail\nset -m\n" + "\n".join(blocks).replace("4580", str(free_port()))
     (tmp_path / "script.sh").write_text(script)
@@ -48,3 +56,6 @@ def test_the_commands_of_a_page_work_in_order(page, tmp_path):
     if page == "getting-started.md":
         assert re.search(r"log files valid", printed) and "INVALID" not in printed, printed
         assert '"Arn": "arn:aws:iam::' in printed and '"eventName":"CreateAccessKey"' in printed
+    if page == "ingest.md":
+        assert '"accepted":1,"duplicates":0,"refused":[]' in printed.replace(" ", ""), printed
+        assert '"failed": []' in printed and printed.split('"failed": []')[1].count("-4") >= 1, printed

@@ -96,6 +96,7 @@ def drive_iam(iam, account):
 
 
 def drive_cloudtrail(trails, account):
+    drive_channels(trails, account)
     bucket, trail = account.bucket(), name("operations")
     arn = trails.create_trail(
         Name=trail, S3BucketName=bucket, IsMultiRegionTrail=True, EnableLogFileValidation=True,
@@ -267,7 +268,39 @@ def drive_multipart(s3, bucket):
     refused("NoSuchUpload", s3.list_parts, Bucket=bucket, Key="left", UploadId=left)
 
 
-DRIVERS = {"sts": drive_sts, "iam": drive_iam, "cloudtrail": drive_cloudtrail, "s3": drive_s3}
+def audit_event(account):
+    data = {
+        "version": "1.0", "userIdentity": {"type": "CustomUser", "principalId": "alice"}, "UID": str(uuid.uuid4()),
+        "eventSource": "billing.example.com", "eventName": "PayInvoice", "recipientAccountId": account.id,
+        "eventTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    return {"id": str(uuid.uuid4()), "eventData": json.dumps(data)}
+
+
+def destination(account):
+    store = f"arn:aws:cloudtrail:us-east-1:{account.id}:eventdatastore/event-history"
+    return [{"Type": "EVENT_DATA_STORE", "Location": store}]
+
+
+def drive_channels(trails, account):
+    arn = trails.create_channel(Name=name("channel"), Source="Custom", Destinations=destination(account))["ChannelArn"]
+    renamed = trails.update_channel(Channel=arn, Name=name("renamed"))["Name"]
+    assert trails.get_channel(Channel=arn)["Name"] == renamed
+    assert {"ChannelArn": arn, "Name": renamed} in trails.list_channels()["Channels"]
+    trails.delete_channel(Channel=arn)
+    refused("ChannelNotFoundException", trails.get_channel, Channel=arn)
+
+
+def drive_cloudtrail_data(data, account):
+    trails = default_client(account, "cloudtrail")
+    arn = trails.create_channel(Name=name("channel"), Source="Custom", Destinations=destination(account))["ChannelArn"]
+    event = audit_event(account)
+    done = data.put_audit_events(channelArn=arn, auditEvents=[event])
+    assert [taken["id"] for taken in done["successful"]] == [event["id"]] and done["failed"] == []
+    trails.delete_channel(Channel=arn)
+
+
+DRIVERS = {"cloudtrail-data": drive_cloudtrail_data, "sts": drive_sts, "iam": drive_iam, "cloudtrail": drive_cloudtrail, "s3": drive_s3}
 
 
 @pytest.fixture(scope="module")
