@@ -4,9 +4,11 @@
 //! for the crates above them.
 
 mod catalog;
+mod fixtures;
 mod log;
 
 pub use catalog::memory_catalog;
+pub use fixtures::fixtures;
 pub use log::memory_log;
 
 use std::sync::Mutex;

@@ -1,7 +1,5 @@
 //! Digests against what others wrote: the AWS CLI's own test vectors and the samples of the AWS user guide.
 
-use std::path::{Path, PathBuf};
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -10,13 +8,7 @@ use super::{Digest, DigestKey, fingerprint, string_to_sign};
 use crate::logfile::LogFileKey;
 
 fn fixture(name: &str) -> Option<Value> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
-    let shared = std::env::var_os("CAIRN_SHARED").map_or(beside, PathBuf::from);
-    let path = shared.join("fixtures").join(name);
-    let Ok(bytes) = std::fs::read(&path) else {
-        println!("skipped: no fixtures at {}", path.display());
-        return None;
-    };
+    let bytes = std::fs::read(cairn_testkit::fixtures(name)?).unwrap();
     Some(serde_json::from_slice(&bytes).unwrap())
 }
 

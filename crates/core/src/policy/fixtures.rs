@@ -6,17 +6,6 @@ use serde_json::Value;
 
 use super::*;
 
-fn shared(name: &str) -> Option<PathBuf> {
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared");
-    let folder = std::env::var_os("CAIRN_SHARED").map_or_else(|| PathBuf::from(beside), PathBuf::from);
-    let path = folder.join("fixtures").join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    println!("skipped: no fixtures at {}", path.display());
-    None
-}
-
 fn read(path: PathBuf) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
@@ -28,7 +17,9 @@ fn is_placeholder(error: &PolicyError) -> bool {
 
 #[test]
 fn the_policies_of_the_user_guide_and_the_managed_ones_are_read() {
-    let Some(path) = shared("awsdocs/cloudtrail_user_guide_json_examples.json") else { return };
+    let Some(path) = cairn_testkit::fixtures("awsdocs/cloudtrail_user_guide_json_examples.json") else {
+        return;
+    };
     let blocks = read(path);
     let mut read_count = 0;
     for block in blocks.as_array().unwrap().iter().filter(|block| block["kind"] == "policy") {
@@ -41,7 +32,7 @@ fn the_policies_of_the_user_guide_and_the_managed_ones_are_read() {
     }
     assert_eq!(read_count, 39);
     for name in ["AWSCloudTrail_FullAccess", "AWSCloudTrail_ReadOnlyAccess"] {
-        let Some(path) = shared(&format!("iam/{name}.json")) else { return };
+        let Some(path) = cairn_testkit::fixtures(&format!("iam/{name}.json")) else { return };
         let document = read(path)["PolicyVersion"]["Document"].to_string();
         Document::parse(&document).unwrap_or_else(|error| panic!("{name}: {error}"));
     }

@@ -228,18 +228,10 @@ mod tests {
 
     /// The recorded events; none where they are not there.
     fn recorded_events() -> Vec<Bytes> {
-        let shared = std::env::var_os("CAIRN_SHARED").map_or_else(
-            || concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared").into(),
-            std::path::PathBuf::from,
-        );
+        let Some(folder) = cairn_testkit::fixtures("events") else { return Vec::new() };
         let mut events = Vec::new();
-        for folder in ["invictus", "stratus"] {
-            let folder = shared.join("fixtures/events").join(folder);
-            let Ok(files) = std::fs::read_dir(&folder) else {
-                println!("skipped: no fixtures at {}", folder.display());
-                return Vec::new();
-            };
-            for file in files {
+        for kind in ["invictus", "stratus"] {
+            for file in std::fs::read_dir(folder.join(kind)).unwrap() {
                 let path = file.unwrap().path();
                 let mut text = std::fs::read(&path).unwrap();
                 if path.extension().is_some_and(|extension| extension == "gz") {

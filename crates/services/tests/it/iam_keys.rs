@@ -5,7 +5,7 @@ use cairn_services::iam::Iam;
 use cairn_services::{Caller, Service};
 use serde_json::{Value, json};
 
-use crate::world::{World, caller, fixtures, refusal, root, send};
+use crate::world::{World, caller, refusal, root, send};
 
 async fn start(world: &World) -> (Iam, Caller) {
     let iam = world.iam();
@@ -166,7 +166,7 @@ async fn a_secret_is_in_no_record_and_the_recorded_key_is_as_aws_records_it() {
     let other = iam.operations().iter().find(|operation| operation.name == "CreateUser").unwrap();
     assert_eq!(iam.recorded_reply(other, &reply), None);
 
-    let Some(folder) = fixtures("events/stratus") else { return };
+    let Some(folder) = cairn_testkit::fixtures("events/stratus") else { return };
     let text = std::fs::read_to_string(folder.join("aws.persistence.iam-backdoor-user.json")).unwrap();
     let events: Vec<Value> = serde_json::from_str(&text).unwrap();
     let real = events.iter().find(|event| event["eventName"] == "CreateAccessKey").unwrap();

@@ -1,7 +1,6 @@
 //! What the tests of services stand on: a catalog in a temporary folder, a clock, callers and calls.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use cairn_core::{AccountId, EventId, Principal, Timestamp};
@@ -84,16 +83,4 @@ pub(crate) async fn refusal(
 ) -> String {
     let error = send(service, caller, operation, params).await.expect_err("the call is to be refused");
     format!("{} {}: {}", error.status, error.code, error.message)
-}
-
-/// The folder of real data to test against; none where it is missing.
-pub(crate) fn fixtures(name: &str) -> Option<PathBuf> {
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared");
-    let shared = std::env::var_os("CAIRN_SHARED").map_or_else(|| PathBuf::from(beside), PathBuf::from);
-    let folder = shared.join("fixtures").join(name);
-    if folder.exists() {
-        return Some(folder);
-    }
-    println!("skipped: no fixtures at {}", folder.display());
-    None
 }

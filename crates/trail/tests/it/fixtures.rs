@@ -12,17 +12,6 @@ use serde_json::value::RawValue;
 
 use super::world::{DIGEST_S, World, records_of, trail};
 
-fn folder() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
-    let shared = std::env::var_os("CAIRN_SHARED").map_or(beside, PathBuf::from);
-    let events = shared.join("fixtures/events");
-    if !events.is_dir() {
-        println!("skipped: no fixtures at {}", events.display());
-        return None;
-    }
-    Some(events)
-}
-
 /// The records of a fixture: a log file, a bare array, or lines, compressed or not.
 fn records(path: &Path) -> Vec<String> {
     let mut bytes = Vec::new();
@@ -60,7 +49,7 @@ fn files_in(folder: &Path, found: &mut Vec<PathBuf>) {
 
 #[tokio::test]
 async fn every_real_record_is_delivered_byte_for_byte() {
-    let Some(folder) = folder() else { return };
+    let Some(folder) = cairn_testkit::fixtures("events") else { return };
     let mut paths = Vec::new();
     files_in(&folder, &mut paths);
     let mut all: Vec<String> = paths.iter().flat_map(|path| records(path)).collect();

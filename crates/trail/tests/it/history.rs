@@ -1,7 +1,7 @@
 //! The history stage: from the event log to what `LookupEvents` finds.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -185,19 +185,6 @@ async fn a_log_that_was_trimmed_under_a_lost_history_is_read_from_its_start() {
     assert_eq!(found(&history, lookup(None)).await, ["e9", "e8", "e7"]);
 }
 
-fn fixtures() -> Option<PathBuf> {
-    let shared = std::env::var_os("CAIRN_SHARED").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")),
-        PathBuf::from,
-    );
-    let events = shared.join("fixtures/events");
-    if !events.is_dir() {
-        println!("skipped: no fixtures at {}", events.display());
-        return None;
-    }
-    Some(events)
-}
-
 /// The records of a fixture, byte for byte: a log file, a JSON array, or one record on a line.
 fn records(path: &Path) -> Vec<Bytes> {
     #[derive(Deserialize)]
@@ -255,7 +242,7 @@ fn expected(events: &[HistoryEvent]) -> Expected {
 
 #[tokio::test]
 async fn every_fixture_is_found_by_every_attribute_and_comes_back_byte_for_byte() {
-    let Some(directory) = fixtures() else { return };
+    let Some(directory) = cairn_testkit::fixtures("events") else { return };
     let mut payloads = Vec::new();
     for folder in ["invictus", "stratus", "otrf"] {
         let mut paths: Vec<_> =

@@ -164,17 +164,6 @@ async fn a_server_without_ingested_records_needs_nothing_of_the_log() {
     assert_eq!(ingest.needed_from(), LogPosition(9));
 }
 
-fn fixtures() -> Option<PathBuf> {
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared");
-    let shared = std::env::var_os("CAIRN_SHARED").map_or_else(|| beside.into(), PathBuf::from);
-    let events = shared.join("fixtures/events");
-    if events.is_dir() {
-        return Some(events);
-    }
-    eprintln!("skipped: no fixtures at {}", events.display());
-    None
-}
-
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
@@ -222,7 +211,7 @@ fn in_our_account(json: &str) -> String {
 
 #[tokio::test]
 async fn all_recorded_events_are_taken_byte_for_byte_in_both_forms() {
-    let Some(folder) = fixtures() else { return };
+    let Some(folder) = cairn_testkit::fixtures("events") else { return };
     let events = recorded_events(&folder);
     assert!(events.len() > 2000, "{}", events.len());
     let ids: HashSet<String> = events

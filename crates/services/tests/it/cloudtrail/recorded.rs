@@ -1,7 +1,5 @@
 //! The control plane against recorded events of the real service: the same request answers the same.
 
-use std::path::PathBuf;
-
 use cairn_services::service::{Access, Service};
 use cairn_wire::recorded::{recorded_input, recorded_output};
 use serde_json::{Map, Value, json};
@@ -10,18 +8,10 @@ use super::{World, made};
 
 /// The recorded events of CloudTrail's own calls; none where the fixtures are not there.
 fn recorded_calls() -> Vec<Value> {
-    let shared = std::env::var_os("CAIRN_SHARED").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")),
-        PathBuf::from,
-    );
+    let Some(folder) = cairn_testkit::fixtures("events") else { return Vec::new() };
     let mut events = Vec::new();
     for kind in ["invictus", "stratus"] {
-        let folder = shared.join("fixtures/events").join(kind);
-        let Ok(files) = std::fs::read_dir(&folder) else {
-            println!("skipped: no fixtures at {}", folder.display());
-            return Vec::new();
-        };
-        for file in files {
+        for file in std::fs::read_dir(folder.join(kind)).unwrap() {
             let mut of_file = events_of(&std::fs::read(file.unwrap().path()).unwrap());
             of_file.retain(|event| event["eventSource"] == "cloudtrail.amazonaws.com");
             events.extend(of_file);

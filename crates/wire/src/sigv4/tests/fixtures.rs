@@ -8,17 +8,6 @@ use super::super::canonical::{Canonical, paths};
 use super::super::{Claim, Credentials, Limits, PayloadToSign, Secret, SignedPayload, SigningScope, sign};
 use super::time;
 
-fn suite() -> Option<PathBuf> {
-    let shared = std::env::var_os("CAIRN_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), PathBuf::from);
-    let suite = shared.join("fixtures/sigv4");
-    if suite.is_dir() {
-        return Some(suite);
-    }
-    println!("skipped: no fixtures at {}", suite.display());
-    None
-}
-
 fn requests(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -46,7 +35,7 @@ fn read_request(text: &str) -> (String, Option<Parts>, String) {
 
 #[test]
 fn the_published_suite_is_signed_and_verified_to_the_letter() {
-    let Some(suite) = suite() else { return };
+    let Some(suite) = cairn_testkit::fixtures("sigv4") else { return };
     let mut files = Vec::new();
     requests(&suite, &mut files);
     assert!(files.len() >= 20, "only {} requests in the suite", files.len());
