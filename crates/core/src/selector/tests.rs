@@ -1,7 +1,5 @@
 //! What selectors take and what is refused, as tables; basic selectors against their advanced equivalents.
 
-use std::path::PathBuf;
-
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
