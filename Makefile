@@ -64,10 +64,11 @@ oracles: clients
 e2e: clients build
 	CAIRN_BIN=$(TARGET)/debug/cairn $(PYTEST) compat/e2e
 
-# Load, SIGKILL, restart and the checks of compat/crash for SECONDS, from SEED on; with SECONDS=0 that seed only.
+# New seeds of the simulation for half of SECONDS; then load, SIGKILL, restart and the checks of compat/crash for SECONDS, from SEED on; with SECONDS=0 that seed only.
 SECONDS ?= 60
 
 soak: clients build
+	CAIRN_SOAK_SECONDS=$$(($(SECONDS) / 2)) $(CARGO) test --locked --quiet -p cairn-trail --test it simulation::soak -- --ignored --nocapture
 	$(VENV)/bin/python compat/crash/rounds.py --cairn $(TARGET)/debug/cairn --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 bench: clients release

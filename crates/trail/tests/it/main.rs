@@ -17,4 +17,5 @@ mod formats;
 mod history;
 mod ingest;
 mod intents;
+mod simulation;
 mod world;
