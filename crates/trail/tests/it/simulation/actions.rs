@@ -20,6 +20,9 @@ impl Simulation {
         self.boot();
         self.make_trail().await;
         self.make_trail().await;
+        if self.rng.chance(500) {
+            self.zombie();
+        }
         let steps = STEPS / 2 + self.rng.below(STEPS);
         for _ in 0..steps {
             if !self.gates.are_empty() && self.rng.chance(720) {
@@ -65,7 +68,7 @@ impl Simulation {
                 self.run_stage(3);
                 "the log is trimmed"
             }
-            73..=83 => self.tick(),
+            73..=81 => self.tick(),
             84..=85 => {
                 self.crash();
                 self.boot();
@@ -75,7 +78,7 @@ impl Simulation {
                 self.zombie();
                 "a zombie comes or goes"
             }
-            87..=91 => {
+            82..=83 | 87..=91 => {
                 self.run_zombie();
                 "the zombie runs"
             }
