@@ -26,9 +26,13 @@ impl Simulation {
         let steps = STEPS / 2 + self.rng.below(STEPS);
         for _ in 0..steps {
             if !self.gates.are_empty() && self.rng.chance(720) {
-                let released = self.gates.release(&mut self.rng);
+                let released = self.gates.release(&mut self.rng, self.stalled);
                 self.note(released);
             } else {
+                if self.rng.chance(100) {
+                    let last = usize::try_from(self.processes).unwrap() + 1;
+                    self.stalled = self.rng.below(last) as u64;
+                }
                 self.act().await;
             }
             self.rest().await;

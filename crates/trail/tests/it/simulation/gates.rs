@@ -51,10 +51,12 @@ impl Gates {
         self.waiting.lock().unwrap().is_empty()
     }
 
-    /// Lets one of those who wait go on, and says who it was.
-    pub fn release(&self, rng: &mut Rng) -> String {
+    /// Lets one of those who wait go on, and says who it was; a process that is `stalled`
+    /// only where nobody else does.
+    pub fn release(&self, rng: &mut Rng, stalled: u64) -> String {
         let mut waiting = self.waiting.lock().unwrap();
-        let at = rng.below(waiting.len());
+        let awake: Vec<usize> = (0..waiting.len()).filter(|at| waiting[*at].process != stalled).collect();
+        let at = if awake.is_empty() { rng.below(waiting.len()) } else { rng.pick(&awake) };
         let released = waiting.remove(at);
         // One whose call was given up waits no more.
         let _ = released.go.send(());

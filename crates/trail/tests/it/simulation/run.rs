@@ -66,7 +66,9 @@ pub struct Simulation {
     pub booted: Arc<Mutex<Option<Arc<Process>>>>,
     zombie: Option<(Door, Arc<Stages>)>,
     tasks: Vec<JoinHandle<()>>,
-    processes: u64,
+    pub processes: u64,
+    /// The process that stands still now, as after a long pause; none where it is 0.
+    pub stalled: u64,
 }
 
 type Stages = (DeliveryStage, DigestStage);
@@ -119,6 +121,7 @@ impl Simulation {
             zombie: None,
             tasks: Vec::new(),
             processes: 0,
+            stalled: 0,
         }
     }
 
@@ -185,7 +188,7 @@ impl Simulation {
     async fn finish(&mut self) {
         self.rest().await;
         while !self.gates.are_empty() {
-            self.gates.release(&mut self.rng);
+            self.gates.release(&mut self.rng, 0);
             self.rest().await;
         }
     }
