@@ -6,12 +6,12 @@ PYTHON ?= python3
 VENV   := .venv
 PIP    := $(VENV)/bin/pip --quiet --disable-pip-version-check
 PYTEST := $(VENV)/bin/python -m pytest -q
-TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+BUILT  := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 
-.PHONY: demo test build release clients format lint tidy deny unit oracles e2e soak bench clean
+.PHONY: demo test build release clients format lint tidy deny unit oracles e2e soak fuzz bench clean
 
 demo: clients build
-	$(VENV)/bin/python compat/demo.py --cairn $(TARGET)/debug/cairn --aws $(VENV)/bin/aws
+	$(VENV)/bin/python compat/demo.py --cairn $(BUILT)/debug/cairn --aws $(VENV)/bin/aws
 
 test: format lint tidy deny unit oracles e2e
 	@echo "all checks passed"
@@ -58,21 +58,41 @@ unit:
 # Foreign implementations as judges of parts: botocore of the codec and the signatures, awscli of the digests.
 oracles: clients
 	$(CARGO) build --locked --workspace --examples
-	CAIRN_TARGET=$(TARGET)/debug $(PYTEST) compat/wire compat/sigv4 compat/trail
+	CAIRN_TARGET=$(BUILT)/debug $(PYTEST) compat/wire compat/sigv4 compat/trail
 
 # Foreign clients against the real binary.
 e2e: clients build
-	CAIRN_BIN=$(TARGET)/debug/cairn $(PYTEST) compat/e2e
+	CAIRN_BIN=$(BUILT)/debug/cairn $(PYTEST) compat/e2e
 
 # New seeds of the simulation for half of SECONDS; then load, SIGKILL, restart and the checks of compat/crash for SECONDS, from SEED on; with SECONDS=0 that seed only.
 SECONDS ?= 60
 
 soak: clients build
 	CAIRN_SOAK_SECONDS=$$(($(SECONDS) / 2)) $(CARGO) test --locked --quiet -p cairn-trail --test it simulation::soak -- --ignored --nocapture
-	$(VENV)/bin/python compat/crash/rounds.py --cairn $(TARGET)/debug/cairn --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+	$(VENV)/bin/python compat/crash/rounds.py --cairn $(BUILT)/debug/cairn --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+# libFuzzer over every target, or TARGET alone, for SECONDS in all. What it keeps besides the seeds lies under the build's
+# folder; an input that fails, under fuzz/regressions, where `make unit` runs it from then on. Coverage is instrumented by
+# flags that the stable compiler keeps for itself.
+FUZZ_TARGETS := $(or $(TARGET),$(basename $(notdir $(wildcard fuzz/libfuzzer/targets/*.rs))))
+FUZZ_BUILT   := $(abspath $(BUILT))/libfuzzer
+FUZZ         := RUSTC_BOOTSTRAP=1 $(CURDIR)/.tools/bin/cargo-fuzz
+
+fuzz: $(CURDIR)/.tools/bin/cargo-fuzz
+	$(FUZZ) build --fuzz-dir fuzz/libfuzzer --sanitizer none --target-dir $(FUZZ_BUILT)
+	@for target in $(FUZZ_TARGETS); do \
+		mkdir -p $(FUZZ_BUILT)/corpus/$$target fuzz/regressions/$$target; \
+		$(FUZZ) run --fuzz-dir fuzz/libfuzzer --sanitizer none --target-dir $(FUZZ_BUILT) $$target \
+			$(FUZZ_BUILT)/corpus/$$target fuzz/corpus/$$target fuzz/regressions/$$target -- \
+			-max_total_time=$$(( $(SECONDS) / $(words $(FUZZ_TARGETS)) + 1 )) -max_len=4096 -timeout=20 \
+			-artifact_prefix=$(CURDIR)/fuzz/regressions/$$target/ -print_final_stats=1 || exit 1; \
+	done
+
+$(CURDIR)/.tools/bin/cargo-fuzz:
+	$(CARGO) install --locked --quiet --root $(CURDIR)/.tools --version 0.13.2 cargo-fuzz
 
 bench: clients release
-	$(VENV)/bin/python compat/bench.py --cairn $(TARGET)/release/cairn
+	$(VENV)/bin/python compat/bench.py --cairn $(BUILT)/release/cairn
 
 clean:
 	rm -rf $(VENV) .tools target

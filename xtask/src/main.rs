@@ -121,7 +121,7 @@ fn check_file(root: &Path, file: &Path, faults: &mut Vec<String>) {
 
 fn rust_files(root: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    let mut folders = vec![root.join("crates"), root.join("xtask")];
+    let mut folders = vec![root.join("crates"), root.join("fuzz"), root.join("xtask")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("a source folder is readable") {
             let path = entry.expect("a source folder is readable").path();

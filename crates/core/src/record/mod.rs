@@ -31,6 +31,9 @@ pub enum RecordError {
         /// The size found.
         size_bytes: usize,
     },
+    /// Not UTF-8. The parser looks only at the members that are read; a consumer of log files looks at all of it.
+    #[error("the record is not UTF-8")]
+    NotUtf8(#[source] std::str::Utf8Error),
     /// Not the JSON of an event.
     #[error("the record is not the JSON object of an event")]
     Json(#[source] serde_json::Error),
@@ -52,11 +55,12 @@ impl Record {
     /// Takes an event as it came, after checking that every stage can read it.
     ///
     /// # Errors
-    /// Where the bytes are too large, not JSON, or lack eventTime, eventID, awsRegion or an account.
+    /// Where the bytes are too large, not UTF-8, not JSON, or lack eventTime, eventID, awsRegion or an account.
     pub fn from_json(json: Bytes) -> Result<Self, RecordError> {
         if json.len() > RECORD_SIZE_BYTES_MAX {
             return Err(RecordError::TooLarge { size_bytes: json.len() });
         }
+        std::str::from_utf8(&json).map_err(RecordError::NotUtf8)?;
         let record = Self { json };
         let facts = record.facts()?;
         facts.time().ok_or(RecordError::Member { member: "eventTime" })?;
@@ -279,6 +283,9 @@ mod tests {
             Record::from_json(Bytes::from_static(text.as_bytes())).unwrap_err().to_string()
         };
         assert_eq!(refused("[]"), "the record is not the JSON object of an event");
+        let not_utf8 = b"{\"sourceIPAddress\":\"\xfb\"}";
+        let error = Record::from_json(Bytes::from_static(not_utf8)).unwrap_err();
+        assert_eq!(error.to_string(), "the record is not UTF-8");
         assert_eq!(
             refused(r#"{"eventTime":"yesterday","eventID":"x","awsRegion":"us-east-1"}"#),
             "the record's member eventTime is missing or malformed"

@@ -29,6 +29,8 @@ const SEGMENT_SUFFIX: &str = ".log";
 const UNFINISHED_SUFFIX: &str = ".log.new";
 /// Digits of a base position in a file name, so that names sort as positions do.
 const NAME_DIGITS: usize = 20;
+/// The last base position that a segment may have. No log gets there; counting on from a name beyond it would overflow.
+const BASE_MAX: u64 = i64::MAX.cast_unsigned();
 
 /// One segment file.
 #[derive(Debug)]
@@ -321,7 +323,8 @@ pub(super) fn list(dir: &Path) -> Result<Vec<Segment>, LogError> {
         if name.ends_with(UNFINISHED_SUFFIX) {
             fs::remove_file(entry.path()).map_err(failed("remove an unfinished segment"))?;
         } else if let Some(digits) = name.strip_suffix(SEGMENT_SUFFIX) {
-            let base = digits.parse::<u64>().ok().filter(|_| digits.len() == NAME_DIGITS);
+            let base =
+                digits.parse::<u64>().ok().filter(|base| digits.len() == NAME_DIGITS && *base <= BASE_MAX);
             bases.push(base.ok_or_else(|| LogError::Corrupt { segment: name.to_owned(), offset_bytes: 0 })?);
         }
     }

@@ -81,7 +81,11 @@ pub fn check(json: &[u8], depth: usize, account: &AccountId) -> Result<EventKey,
         let message = format!("The record is nested {depth} deep; the limit is {RECORD_DEPTH_MAX}.");
         return Err(Refusal::of("RecordTooDeep", message));
     }
-    let facts: Facts<'_> = serde_json::from_slice(json).map_err(|error| {
+    // The parser looks only at the members that are read, and one record that is not UTF-8 spoils its whole log file.
+    let Ok(text) = std::str::from_utf8(json) else {
+        return Err(Refusal::of("InvalidRecord", "The record is not UTF-8."));
+    };
+    let facts: Facts<'_> = serde_json::from_str(text).map_err(|error| {
         // A message of the parser may quote the sender's text, however long.
         let mut message = format!("The record is not the JSON object of an event: {error}");
         message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
@@ -158,6 +162,14 @@ mod tests {
         assert!(checked(GOOD).is_ok());
         refused("Do", "\\ud800", "InvalidRecord");
         refused("Do", "D\u{0}o", "InvalidRecord");
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused_also_where_nothing_reads_it() {
+        let bytes: Vec<u8> =
+            GOOD.replace("\\u0000", "~").bytes().map(|b| if b == b'~' { 0xfb } else { b }).collect();
+        let refusal = check(&bytes, depth_of(&bytes), &"123456789012".parse().unwrap()).unwrap_err();
+        assert_eq!((refusal.code, refusal.message.as_str()), ("InvalidRecord", "The record is not UTF-8."));
     }
 
     #[test]
