@@ -298,6 +298,11 @@ def test_tls_is_served_and_shows_in_the_record(serving, tmp_path, certificate):
         return json.loads(found[0]["CloudTrailEvent"]) if found else None
     details = wait_for("the record", record)["tlsDetails"]
     assert list(details) == ["tlsVersion", "cipherSuite", "clientProvidedHostHeader"]
+    http2 = subprocess.run(
+        ["curl", "-sS", "--http2", "--cacert", str(cert), "-w", "\n%{http_version}", one.endpoint + "/a-bucket/a-key"],
+        capture_output=True, text=True, check=True,
+    ).stdout
+    assert "<Code>" in http2 and http2.endswith("\n2"), http2
     assert details["tlsVersion"] in ("TLSv1.2", "TLSv1.3") and details["clientProvidedHostHeader"].startswith("127.0.0.1:")
     assert one.end()[0] == 0
 

@@ -236,8 +236,8 @@ where
     }
 }
 
-/// What `connection` comes to; none where nothing has begun within the time for a head. Until a connection's first
-/// bytes say which HTTP it speaks, hyper waits for them without end.
+/// What `connection` comes to; none where nothing has begun within the time for a head. hyper's own limit for heads is
+/// of HTTP/1 only: for the preface of an HTTP/2 client it waits without end.
 async fn unless_silent<T>(connection: impl Future<Output = T>, begun: &Notify) -> Option<T> {
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
