@@ -40,6 +40,8 @@ use crate::system::{SystemClock, SystemEntropy};
 
 /// How often the disk is looked at.
 const DISK_INTERVAL: Duration = Duration::from_secs(1);
+/// The most threads that wait for files. Each keeps memory of its own, and a disk is not faster with more.
+const BLOCKING_THREADS_MAX: usize = 8;
 /// How often the last use of access keys is written down.
 const KEY_USE_INTERVAL: Duration = Duration::from_secs(60);
 /// How often blobs without an object are looked for.
@@ -54,7 +56,10 @@ pub fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     allow_open_files();
     let folder = DataFolder::open(&settings.data)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .enable_all()
+        .build()?;
     runtime.block_on(serve(&settings, &folder))
 }
 
