@@ -5,6 +5,7 @@
 
 pub mod blobs;
 pub mod catalog;
+pub mod disk;
 pub mod history;
 pub mod log;
 mod metrics;

@@ -5,7 +5,6 @@
 //! async threads. What is on disk is described in `frame`, how it is recovered in `segment`.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,16 +12,17 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
-use prometheus::{Histogram, IntCounter, IntGauge, Registry};
+use prometheus::Registry;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::frame::{Frame, FrameKind, PAYLOAD_BYTES_MAX, SEGMENT_HEADER_BYTES};
+use super::metrics::LogMetrics;
 use super::recent::Recent;
 use super::segment::{self, FrameReader, Recovered, Segment, Step, failed};
 use super::writer::{Append, Writer};
 use super::{Entry, EventLog, LogError, LogPosition};
-use crate::metrics;
+use crate::disk::{Disk, DiskFile, DiskLock, SystemDisk, TryLockError};
 use crate::space::SpaceWatch;
 
 /// The name of the file that one process holds locked.
@@ -54,50 +54,9 @@ impl Default for LogSettings {
     }
 }
 
-/// What the writer counts.
-#[derive(Clone)]
-pub(super) struct LogMetrics {
-    pub(super) appended_entries: IntCounter,
-    pub(super) appended_bytes: IntCounter,
-    pub(super) syncs: IntCounter,
-    pub(super) sync_seconds: Histogram,
-    pub(super) group_entries: Histogram,
-    pub(super) queue_depth: IntGauge,
-    pub(super) segments: IntGauge,
-}
-
-impl LogMetrics {
-    pub(super) fn new(registry: &Registry) -> Self {
-        Self {
-            appended_entries: metrics::counter(
-                registry,
-                "cairn_log_appended_entries_total",
-                "Entries made durable.",
-            ),
-            appended_bytes: metrics::counter(
-                registry,
-                "cairn_log_appended_bytes_total",
-                "Bytes made durable.",
-            ),
-            syncs: metrics::counter(registry, "cairn_log_syncs_total", "Syncs of log files."),
-            sync_seconds: metrics::seconds(
-                registry,
-                "cairn_log_sync_seconds",
-                "How long a group's sync took.",
-            ),
-            group_entries: metrics::sizes(registry, "cairn_log_group_entries", "Entries per sync.", 2.0, 13),
-            queue_depth: metrics::gauge(
-                registry,
-                "cairn_log_queue_appends",
-                "Appends waiting for the writer.",
-            ),
-            segments: metrics::gauge(registry, "cairn_log_segments", "Segment files."),
-        }
-    }
-}
-
 /// What the writer and the readers share.
 pub(super) struct Shared {
+    pub(super) disk: Arc<dyn Disk>,
     pub(super) dir: PathBuf,
     segments: RwLock<Vec<Arc<Segment>>>,
     recent: Mutex<Recent>,
@@ -109,14 +68,15 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// The shared part of a log in `dir` with `segments`, at least one, that ends at `end`.
+    /// The shared part of a log in `dir` of `disk` with `segments`, at least one, that ends at `end`.
     pub(super) fn new(
-        dir: &Path,
+        (disk, dir): (&Arc<dyn Disk>, &Path),
         segments: Vec<Arc<Segment>>,
         end: u64,
         recent_size_bytes_max: usize,
     ) -> Self {
         Self {
+            disk: Arc::clone(disk),
             dir: dir.to_owned(),
             start: AtomicU64::new(segments[0].base),
             segments: RwLock::new(segments),
@@ -244,11 +204,11 @@ impl Shared {
                 break;
             }
             let (oldest, start) = (Arc::clone(oldest), second.base);
-            fs::remove_file(&oldest.path).map_err(failed("remove a trimmed segment"))?;
+            oldest.remove().map_err(failed("remove a trimmed segment"))?;
             segments.remove(0);
             self.start.store(start, Ordering::SeqCst);
         }
-        segment::sync_directory(&self.dir)?;
+        segment::sync_directory(&*self.disk, &self.dir)?;
         let segments = self.segments.read().expect("no panic while the segments are held");
         Ok(i64::try_from(segments.len()).unwrap_or(i64::MAX))
     }
@@ -260,12 +220,20 @@ pub struct SegmentLog {
     entry_size_bytes_max: usize,
     queue: Option<mpsc::Sender<Append>>,
     queue_bytes: Arc<Semaphore>,
-    writer: Option<JoinHandle<()>>,
+    driver: Driver,
     metrics: LogMetrics,
     /// Told what is appended.
     space: Option<Arc<SpaceWatch>>,
     /// Locked for as long as it is open.
-    _lock: File,
+    _lock: Box<dyn DiskLock>,
+}
+
+/// Who lets the writer write.
+enum Driver {
+    /// A thread of its own; none once it was joined.
+    Thread(Option<JoinHandle<()>>),
+    /// Whoever holds the log, so that a simulation decides when.
+    Holder(Mutex<(Writer, mpsc::Receiver<Append>)>),
 }
 
 impl SegmentLog {
@@ -275,39 +243,93 @@ impl SegmentLog {
     /// [`LogError::Locked`] where another process has it open, [`LogError::Corrupt`] where entries are damaged that
     /// were acknowledged, [`LogError::Version`] where a newer program wrote it.
     pub fn open(dir: &Path, settings: LogSettings, registry: &Registry) -> Result<Self, LogError> {
+        let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
+        Self::open_on(&disk, dir, settings, registry, |writer, queued| {
+            std::thread::Builder::new()
+                .name("event-log".into())
+                .spawn(move || writer.run(queued))
+                .map(|thread| Driver::Thread(Some(thread)))
+                .map_err(failed("start its writer"))
+        })
+    }
+
+    /// As [`SegmentLog::open`], on `disk` and without any thread: appends wait until [`SegmentLog::write_queued`], and
+    /// reads are done by who asks for them. For simulations, where nothing may happen by itself.
+    ///
+    /// # Errors
+    /// As [`SegmentLog::open`].
+    pub fn open_undriven(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        settings: LogSettings,
+        registry: &Registry,
+    ) -> Result<Self, LogError> {
+        Self::open_on(disk, dir, settings, registry, |writer, queued| {
+            Ok(Driver::Holder(Mutex::new((writer, queued))))
+        })
+    }
+
+    fn open_on(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        settings: LogSettings,
+        registry: &Registry,
+        drive: impl FnOnce(Writer, mpsc::Receiver<Append>) -> Result<Driver, LogError>,
+    ) -> Result<Self, LogError> {
         let settings = LogSettings {
             segment_size_bytes: settings.segment_size_bytes.max(SEGMENT_SIZE_BYTES_MIN),
             entry_size_bytes_max: settings.entry_size_bytes_max.min(PAYLOAD_BYTES_MAX),
             ..settings
         };
-        make_directory(dir)?;
-        let lock = lock(dir)?;
-        let mut segments = segment::list(dir)?;
-        let (file, offset, end) = open_end(dir, &mut segments, &settings)?;
+        make_directory(&**disk, dir)?;
+        let lock = lock(&**disk, dir)?;
+        let mut segments = segment::list(disk, dir)?;
+        let (file, offset, end) = open_end((disk, dir), &mut segments, &settings)?;
         let segments: Vec<_> = segments.into_iter().map(Arc::new).collect();
         let last = Arc::clone(segments.last().expect("a log has a segment"));
         let metrics = LogMetrics::new(registry);
         metrics.segments.set(i64::try_from(segments.len()).unwrap_or(i64::MAX));
-        let shared = Arc::new(Shared::new(dir, segments, end, settings.recent_size_bytes_max));
+        let shared = Arc::new(Shared::new((disk, dir), segments, end, settings.recent_size_bytes_max));
         let entry_size_bytes_max = settings.entry_size_bytes_max;
         let writer = Writer::new(Arc::clone(&shared), settings, metrics.clone(), last, (file, offset, end));
         let (queue, queued) = mpsc::channel(QUEUE_APPENDS_MAX);
-        let writer = std::thread::Builder::new()
-            .name("event-log".into())
-            .spawn(move || writer.run(queued))
-            .map_err(failed("start its writer"))?;
+        let driver = drive(writer, queued)?;
         let queue_bytes = Arc::new(Semaphore::new(QUEUE_SIZE_BYTES_MAX));
-        let (queue, writer) = (Some(queue), Some(writer));
         Ok(Self {
             shared,
             entry_size_bytes_max,
-            queue,
+            queue: Some(queue),
             queue_bytes,
-            writer,
+            driver,
             metrics,
             space: None,
             _lock: lock,
         })
+    }
+
+    /// Writes one group of the appends that wait, syncs it and answers them. Nothing where the log has a thread for it.
+    pub fn write_queued(&self) {
+        let Driver::Holder(writer) = &self.driver else { return };
+        let mut writer = writer.lock().expect("no panic while the writer is held");
+        let (writer, queued) = &mut *writer;
+        if let Ok(first) = queued.try_recv() {
+            writer.write_group(first, queued);
+        }
+    }
+
+    /// Runs `work` away from the async threads, where the log has threads at all.
+    async fn run_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
+        action: &'static str,
+    ) -> Result<T, LogError> {
+        match &self.driver {
+            Driver::Thread(_) => {
+                let joined = tokio::task::spawn_blocking(work).await;
+                joined.map_err(|panicked| failed(action)(panicked.into()))?
+            }
+            Driver::Holder(_) => work(),
+        }
     }
 
     /// The same log, which says to `space` how much it takes in.
@@ -319,39 +341,32 @@ impl SegmentLog {
 }
 
 /// Makes `dir` where it is missing, durably.
-fn make_directory(dir: &Path) -> Result<(), LogError> {
-    if dir.is_dir() {
+fn make_directory(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
+    if disk.is_dir(dir) {
         return Ok(());
     }
-    fs::create_dir_all(dir).map_err(failed("make the log's directory"))?;
-    let parent = dir.canonicalize().map_err(failed("find the log's directory"))?;
-    parent.parent().map_or(Ok(()), segment::sync_directory)
+    disk.create_dir_all(dir).map_err(failed("make the log's directory"))?;
+    let parent = disk.canonicalize(dir).map_err(failed("find the log's directory"))?;
+    parent.parent().map_or(Ok(()), |parent| segment::sync_directory(disk, parent))
 }
 
 /// Takes the directory for this process.
-fn lock(dir: &Path) -> Result<File, LogError> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(dir.join(LOCK_FILE))
-        .map_err(failed("open its lock file"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(LogError::Locked),
-        Err(TryLockError::Error(source)) => Err(failed("lock its directory")(source)),
-    }
+fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn DiskLock>, LogError> {
+    disk.lock(&dir.join(LOCK_FILE)).map_err(|error| match error {
+        TryLockError::WouldBlock => LogError::Locked,
+        TryLockError::Error(source) => failed("lock its directory")(source),
+    })
 }
 
 /// Checks that the segments follow one another, makes the last one ready to be written, and makes the first where there
 /// is none. Returns the last one's file, the offset to go on at, and the end of the log.
 fn open_end(
-    dir: &Path,
+    (disk, dir): (&Arc<dyn Disk>, &Path),
     segments: &mut Vec<Segment>,
     settings: &LogSettings,
-) -> Result<(File, u64, u64), LogError> {
+) -> Result<(Arc<dyn DiskFile>, u64, u64), LogError> {
     let Some(last) = segments.last() else {
-        let first = Segment::new(dir, 0);
+        let first = Segment::new(disk, dir, 0);
         let file = first.create(settings.segment_size_bytes)?;
         segments.push(first);
         return Ok((file, SEGMENT_HEADER_BYTES as u64, 0));
@@ -370,13 +385,12 @@ fn open_end(
             checked => checked?,
         }
     }
-    let file =
-        OpenOptions::new().read(true).write(true).open(&last.path).map_err(failed("open a segment"))?;
+    let file = last.open_to_write()?;
     if torn {
         tracing::warn!(segment = last.name(), end_offset, "cut a write that a crash had torn");
     }
-    if torn || segment::size_of(&file)? < settings.segment_size_bytes {
-        segment::cut_and_reserve(&file, end_offset, settings.segment_size_bytes)?;
+    if torn || segment::size_of(&*file)? < settings.segment_size_bytes {
+        segment::cut_and_reserve(&*file, end_offset, settings.segment_size_bytes)?;
     }
     Ok((file, end_offset, end))
 }
@@ -384,7 +398,8 @@ fn open_end(
 impl Drop for SegmentLog {
     fn drop(&mut self) {
         self.queue = None;
-        if self.writer.take().is_some_and(|writer| writer.join().is_err()) {
+        let Driver::Thread(writer) = &mut self.driver else { return };
+        if writer.take().is_some_and(|writer| writer.join().is_err()) {
             tracing::error!("the event log's writer panicked");
         }
     }
@@ -440,7 +455,7 @@ impl EventLog for SegmentLog {
         }
         let shared = Arc::clone(&self.shared);
         let read = move || shared.read_files(from.0, end.0, entries_max.max(1), bytes_max);
-        run_blocking(read, "read from a segment").await
+        self.run_blocking(read, "read from a segment").await
     }
 
     fn end(&self) -> LogPosition {
@@ -458,16 +473,9 @@ impl EventLog for SegmentLog {
 
     async fn trim(&self, position: LogPosition) -> Result<(), LogError> {
         let shared = Arc::clone(&self.shared);
-        let segments = run_blocking(move || shared.trim_files(position.0), "trim its segments").await?;
+        let trim = move || shared.trim_files(position.0);
+        let segments = self.run_blocking(trim, "trim its segments").await?;
         self.metrics.segments.set(segments);
         Ok(())
     }
-}
-
-/// Runs `work` away from the async threads.
-async fn run_blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
-    action: &'static str,
-) -> Result<T, LogError> {
-    tokio::task::spawn_blocking(work).await.map_err(|panicked| failed(action)(panicked.into()))?
 }

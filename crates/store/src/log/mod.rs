@@ -2,6 +2,7 @@
 
 mod embedded;
 mod frame;
+mod metrics;
 mod recent;
 mod segment;
 mod writer;

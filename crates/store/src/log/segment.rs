@@ -5,19 +5,17 @@
 //! last segment may lack a seal, or the one before it while the last is empty; a sealed segment has one after it; what
 //! lies past a torn write of the last segment was never acknowledged.
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use rustix::fs::{FallocateFlags, fallocate};
 
 use super::LogError;
 use super::frame::{
     self, FRAME_HEADER_BYTES, Frame, FrameKind, Header, PAYLOAD_BYTES_MAX, SEGMENT_HEADER_BYTES,
 };
+use crate::disk::{Access, Disk, DiskFile};
 
 /// The part of a segment that is read at once.
 pub(super) const CHUNK_BYTES: usize = 256 << 10;
@@ -39,15 +37,17 @@ pub(super) struct Segment {
     pub(super) base: u64,
     /// Where it is.
     pub(super) path: PathBuf,
+    disk: Arc<dyn Disk>,
     /// Some entries' positions and offsets, ascending; always holds the first entry's.
     index: Mutex<Vec<(u64, u64)>>,
 }
 
 impl Segment {
-    /// The segment with base position `base` in `dir`.
-    pub(super) fn new(dir: &Path, base: u64) -> Self {
+    /// The segment with base position `base` in `dir` of `disk`.
+    pub(super) fn new(disk: &Arc<dyn Disk>, dir: &Path, base: u64) -> Self {
         let path = dir.join(format!("{base:0NAME_DIGITS$}{SEGMENT_SUFFIX}"));
-        Self { base, path, index: Mutex::new(vec![(base, SEGMENT_HEADER_BYTES as u64)]) }
+        let disk = Arc::clone(disk);
+        Self { base, path, disk, index: Mutex::new(vec![(base, SEGMENT_HEADER_BYTES as u64)]) }
     }
 
     /// The file's name, for messages.
@@ -76,24 +76,28 @@ impl Segment {
     }
 
     /// Opens the file for reading.
-    pub(super) fn open(&self) -> io::Result<File> {
-        File::open(&self.path)
+    pub(super) fn open(&self) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.open(&self.path, Access::Read)
+    }
+
+    /// Opens the file for writing.
+    pub(super) fn open_to_write(&self) -> Result<Arc<dyn DiskFile>, LogError> {
+        self.disk.open(&self.path, Access::Write).map_err(failed("open a segment"))
+    }
+
+    /// Removes the file; its room is given back once nobody has it open.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        self.disk.remove_file(&self.path)
     }
 
     /// Makes the file, with room for `size_bytes`, and makes it durable.
-    pub(super) fn create(&self, size_bytes: u64) -> Result<File, LogError> {
+    pub(super) fn create(&self, size_bytes: u64) -> Result<Arc<dyn DiskFile>, LogError> {
         let unfinished = self.path.with_extension(&UNFINISHED_SUFFIX[1..]);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&unfinished)
-            .map_err(failed("create a segment"))?;
-        if let Err(error) = reserve(&file, size_bytes) {
+        let file = self.disk.open(&unfinished, Access::Create).map_err(failed("create a segment"))?;
+        if let Err(error) = reserve(&*file, size_bytes) {
             // What could be reserved of it is given back.
             drop(file);
-            fs::remove_file(&unfinished).map_err(failed("remove an unfinished segment"))?;
+            self.disk.remove_file(&unfinished).map_err(failed("remove an unfinished segment"))?;
             return Err(match error.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => LogError::Full(error),
                 _ => failed("reserve room for a segment")(error),
@@ -101,16 +105,16 @@ impl Segment {
         }
         file.write_all_at(&frame::encode_header(self.base), 0).map_err(failed("write a segment's header"))?;
         file.sync_all().map_err(failed("sync a new segment"))?;
-        fs::rename(&unfinished, &self.path).map_err(failed("name a new segment"))?;
+        self.disk.rename(&unfinished, &self.path).map_err(failed("name a new segment"))?;
         let dir = self.path.parent().expect("a segment lies in a directory");
-        sync_directory(dir)?;
+        sync_directory(&*self.disk, dir)?;
         Ok(file)
     }
 
     /// Checks the header of an existing file.
-    pub(super) fn check_header(&self, file: &File) -> Result<(), LogError> {
+    pub(super) fn check_header(&self, file: &dyn DiskFile) -> Result<(), LogError> {
         let mut bytes = [0; SEGMENT_HEADER_BYTES];
-        let read = read_up_to(file, &mut bytes, 0).map_err(failed("read a segment's header"))?;
+        let read = file.read_up_to(&mut bytes, 0).map_err(failed("read a segment's header"))?;
         match frame::decode_header(&bytes[..read]) {
             Header::Base(base) if base == self.base => Ok(()),
             Header::Newer(found) => {
@@ -126,11 +130,11 @@ impl Segment {
     /// [`LogError::Corrupt`] where they are not so.
     pub(super) fn check_sealed(&self, next_base: u64) -> Result<(), LogError> {
         let file = self.open().map_err(failed("open a segment"))?;
-        self.check_header(&file)?;
-        let size_bytes = size_of(&file)?;
+        self.check_header(&*file)?;
+        let size_bytes = size_of(&*file)?;
         let at = size_bytes.saturating_sub(FRAME_HEADER_BYTES as u64).max(SEGMENT_HEADER_BYTES as u64);
         let mut bytes = [0; FRAME_HEADER_BYTES];
-        let read = read_up_to(&file, &mut bytes, at).map_err(failed("read a segment's seal"))?;
+        let read = file.read_up_to(&mut bytes, at).map_err(failed("read a segment's seal"))?;
         let seal = Frame::decode(&bytes[..read]).filter(|seal| seal.is_sound(&bytes[..read]));
         match seal {
             Some(seal) if seal.kind == FrameKind::Seal && seal.position == next_base => Ok(()),
@@ -157,7 +161,7 @@ pub(super) enum Step {
 
 /// Reads a segment's frames one after the other.
 pub(super) struct FrameReader {
-    file: File,
+    file: Arc<dyn DiskFile>,
     offset: u64,
     chunk: Bytes,
     chunk_offset: u64,
@@ -165,7 +169,7 @@ pub(super) struct FrameReader {
 
 impl FrameReader {
     /// Reads `file` from `offset` on, which must be where a frame begins.
-    pub(super) fn new(file: File, offset: u64) -> Self {
+    pub(super) fn new(file: Arc<dyn DiskFile>, offset: u64) -> Self {
         Self { file, offset, chunk: Bytes::new(), chunk_offset: offset }
     }
 
@@ -195,7 +199,7 @@ impl FrameReader {
         if start.checked_add(wanted).is_none_or(|end| end > self.chunk.len()) {
             let mut bytes = vec![0; wanted.max(CHUNK_BYTES)];
             let read =
-                read_up_to(&self.file, &mut bytes, self.offset).map_err(failed("read from a segment"))?;
+                self.file.read_up_to(&mut bytes, self.offset).map_err(failed("read from a segment"))?;
             bytes.truncate(read);
             self.chunk = Bytes::from(bytes);
             self.chunk_offset = self.offset;
@@ -224,9 +228,8 @@ pub(super) struct Recovered {
 /// [`LogError::Corrupt`] where the damage cannot be a torn write: an entry after it was written when it was durable.
 pub(super) fn recover(segment: &Segment) -> Result<Recovered, LogError> {
     let file = segment.open().map_err(failed("open a segment"))?;
-    segment.check_header(&file)?;
-    let scanned = file.try_clone().map_err(failed("open a segment"))?;
-    let mut reader = FrameReader::new(scanned, SEGMENT_HEADER_BYTES as u64);
+    segment.check_header(&*file)?;
+    let mut reader = FrameReader::new(Arc::clone(&file), SEGMENT_HEADER_BYTES as u64);
     let mut end = segment.base;
     loop {
         let at = reader.offset();
@@ -241,7 +244,7 @@ pub(super) fn recover(segment: &Segment) -> Result<Recovered, LogError> {
                 end += 1;
             }
             Step::Stop => {
-                let torn = is_torn(segment, &file, at, end)?;
+                let torn = is_torn(segment, &*file, at, end)?;
                 return Ok(Recovered { end, end_offset: at, sealed: false, torn });
             }
         }
@@ -249,14 +252,14 @@ pub(super) fn recover(segment: &Segment) -> Result<Recovered, LogError> {
 }
 
 /// Whether a torn write (true) or nothing (false) follows `offset`, where the entry `expected` should begin.
-fn is_torn(segment: &Segment, file: &File, offset: u64, expected: u64) -> Result<bool, LogError> {
+fn is_torn(segment: &Segment, file: &dyn DiskFile, offset: u64, expected: u64) -> Result<bool, LogError> {
     let size_bytes = size_of(file)?;
     let mut torn = false;
     let mut at = offset;
     let mut bytes = vec![0; CHUNK_BYTES];
-    while let Some(data) = next_data(file, at).map_err(failed("look for data in a segment"))? {
+    while let Some(data) = file.next_data(at).map_err(failed("look for data in a segment"))? {
         at = data;
-        let read = read_up_to(file, &mut bytes, at).map_err(failed("read a segment's end"))?;
+        let read = file.read_up_to(&mut bytes, at).map_err(failed("read a segment's end"))?;
         if read == 0 {
             break;
         }
@@ -279,12 +282,12 @@ fn is_torn(segment: &Segment, file: &File, offset: u64, expected: u64) -> Result
     Ok(torn)
 }
 
-fn is_sound_at(file: &File, frame: &Frame, at: u64, size_bytes: u64) -> Result<bool, LogError> {
+fn is_sound_at(file: &dyn DiskFile, frame: &Frame, at: u64, size_bytes: u64) -> Result<bool, LogError> {
     if frame.payload_bytes > PAYLOAD_BYTES_MAX || at + frame.size_bytes() as u64 > size_bytes {
         return Ok(false);
     }
     let mut bytes = vec![0; frame.size_bytes()];
-    let read = read_up_to(file, &mut bytes, at).map_err(failed("read a segment's end"))?;
+    let read = file.read_up_to(&mut bytes, at).map_err(failed("read a segment's end"))?;
     Ok(frame.is_sound(&bytes[..read]))
 }
 
@@ -299,13 +302,12 @@ pub(super) fn finish_sealing(segment: &Segment, next_base: u64) -> Result<(), Lo
         return Err(segment.corrupt(found.end_offset));
     }
     let seal_bytes = if found.sealed { FRAME_HEADER_BYTES as u64 } else { 0 };
-    let file =
-        OpenOptions::new().read(true).write(true).open(&segment.path).map_err(failed("open a segment"))?;
-    seal(&file, found.end_offset - seal_bytes, next_base)
+    let file = segment.open_to_write()?;
+    seal(&*file, found.end_offset - seal_bytes, next_base)
 }
 
 /// Writes the seal at `offset`, cuts the room that the segment did not use, and makes both durable.
-pub(super) fn seal(file: &File, offset: u64, next_base: u64) -> Result<(), LogError> {
+pub(super) fn seal(file: &dyn DiskFile, offset: u64, next_base: u64) -> Result<(), LogError> {
     let mut seal = Vec::with_capacity(FRAME_HEADER_BYTES);
     frame::encode_seal(&mut seal, next_base);
     file.write_all_at(&seal, offset).map_err(failed("seal a segment"))?;
@@ -314,14 +316,12 @@ pub(super) fn seal(file: &File, offset: u64, next_base: u64) -> Result<(), LogEr
 }
 
 /// The segments in `dir`, in order. Unfinished ones are removed.
-pub(super) fn list(dir: &Path) -> Result<Vec<Segment>, LogError> {
+pub(super) fn list(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Vec<Segment>, LogError> {
     let mut bases = Vec::new();
-    for entry in fs::read_dir(dir).map_err(failed("list the segments"))? {
-        let entry = entry.map_err(failed("list the segments"))?;
-        let name = entry.file_name();
+    for name in disk.names(dir).map_err(failed("list the segments"))? {
         let Some(name) = name.to_str() else { continue };
         if name.ends_with(UNFINISHED_SUFFIX) {
-            fs::remove_file(entry.path()).map_err(failed("remove an unfinished segment"))?;
+            disk.remove_file(&dir.join(name)).map_err(failed("remove an unfinished segment"))?;
         } else if let Some(digits) = name.strip_suffix(SEGMENT_SUFFIX) {
             let base =
                 digits.parse::<u64>().ok().filter(|base| digits.len() == NAME_DIGITS && *base <= BASE_MAX);
@@ -329,24 +329,24 @@ pub(super) fn list(dir: &Path) -> Result<Vec<Segment>, LogError> {
         }
     }
     bases.sort_unstable();
-    Ok(bases.into_iter().map(|base| Segment::new(dir, base)).collect())
+    Ok(bases.into_iter().map(|base| Segment::new(disk, dir, base)).collect())
 }
 
 /// Cuts `file` at `end_offset` and gives it room for `size_bytes` again, all zeros.
-pub(super) fn cut_and_reserve(file: &File, end_offset: u64, size_bytes: u64) -> Result<(), LogError> {
+pub(super) fn cut_and_reserve(file: &dyn DiskFile, end_offset: u64, size_bytes: u64) -> Result<(), LogError> {
     file.set_len(end_offset).map_err(failed("cut a torn write"))?;
     reserve(file, size_bytes.max(end_offset)).map_err(failed("reserve room for a segment"))?;
     file.sync_all().map_err(failed("sync a recovered segment"))
 }
 
 /// Makes the names in `dir` durable.
-pub(super) fn sync_directory(dir: &Path) -> Result<(), LogError> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("sync the log's directory"))
+pub(super) fn sync_directory(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
+    disk.sync_directory(dir).map_err(failed("sync the log's directory"))
 }
 
 /// The size of `file`.
-pub(super) fn size_of(file: &File) -> Result<u64, LogError> {
-    Ok(file.metadata().map_err(failed("measure a segment"))?.len())
+pub(super) fn size_of(file: &dyn DiskFile) -> Result<u64, LogError> {
+    file.size_bytes().map_err(failed("measure a segment"))
 }
 
 /// Wraps an I/O error with what was tried.
@@ -355,37 +355,12 @@ pub(super) fn failed(action: &'static str) -> impl FnOnce(io::Error) -> LogError
 }
 
 /// Sets room aside, so that a sync has no file size to write. A file system that cannot do it works, but slower.
-fn reserve(file: &File, size_bytes: u64) -> io::Result<()> {
-    match fallocate(file, FallocateFlags::empty(), 0, size_bytes) {
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+fn reserve(file: &dyn DiskFile, size_bytes: u64) -> io::Result<()> {
+    match file.reserve(size_bytes) {
+        Err(error) if error.kind() == ErrorKind::Unsupported => {
             tracing::debug!("the file system cannot reserve room for log segments");
             Ok(())
         }
-        outcome => outcome.map_err(io::Error::from),
+        outcome => outcome,
     }
-}
-
-/// The first offset from `at` on that the file system does not know to be zero; none past the end. So the room that is
-/// set aside need not be read at every start.
-fn next_data(file: &File, at: u64) -> io::Result<Option<u64>> {
-    match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
-        Ok(data) => Ok(Some(data.max(at))),
-        Err(rustix::io::Errno::NXIO) => Ok(None),
-        Err(rustix::io::Errno::INVAL) => Ok(Some(at)),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Fills `bytes` from `offset` on; fewer only at the end of the file.
-fn read_up_to(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match file.read_at(&mut bytes[filled..], offset + filled as u64) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }

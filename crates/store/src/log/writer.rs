@@ -4,16 +4,16 @@
 //! failed write or sync nothing is written any more, for the state of the file is then unknown (after a failed fsync
 //! Linux marks the lost pages clean: "PostgreSQL's fsync surprise", LWN 752063).
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::embedded::{LogMetrics, LogSettings, Shared};
+use super::embedded::{LogSettings, Shared};
 use super::frame::{self, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};
+use super::metrics::LogMetrics;
 use super::segment::{self, Segment, failed};
 use super::{Entry, LogError, LogPosition};
+use crate::disk::DiskFile;
 
 /// Bytes after which no further append joins a group.
 const GROUP_BYTES_MAX: usize = 1 << 20;
@@ -40,7 +40,7 @@ pub(super) struct Writer {
     settings: LogSettings,
     metrics: LogMetrics,
     segment: Arc<Segment>,
-    file: File,
+    file: Arc<dyn DiskFile>,
     /// Where the next write goes.
     offset: u64,
     /// The position of the next entry to be put into the buffer.
@@ -58,7 +58,7 @@ impl Writer {
         settings: LogSettings,
         metrics: LogMetrics,
         segment: Arc<Segment>,
-        (file, offset, end): (File, u64, u64),
+        (file, offset, end): (Arc<dyn DiskFile>, u64, u64),
     ) -> Self {
         let (buffer, unsynced) = (Vec::new(), Vec::new());
         Self { shared, settings, metrics, segment, file, offset, end, buffer, unsynced }
@@ -67,30 +67,39 @@ impl Writer {
     /// Writes what comes through `queue` until it closes.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Append>) {
         while let Some(first) = queue.blocking_recv() {
-            let mut pending = Vec::new();
-            let mut written = self.add(first, &mut pending);
-            while written.is_ok() && self.buffer.len() < GROUP_BYTES_MAX {
-                let Ok(next) = queue.try_recv() else { break };
-                written = self.add(next, &mut pending);
+            self.write_group(first, &mut queue);
+        }
+    }
+
+    /// Writes `first` and what waits in `queue` until the group is full, syncs once, and answers. After a failure
+    /// everything is refused.
+    pub(super) fn write_group(&mut self, first: Append, queue: &mut mpsc::Receiver<Append>) {
+        if self.shared.is_poisoned() {
+            return answer(first.answer, Err(LogError::Poisoned));
+        }
+        let mut pending = Vec::new();
+        let mut written = self.add(first, &mut pending);
+        while written.is_ok() && self.buffer.len() < GROUP_BYTES_MAX {
+            let Ok(next) = queue.try_recv() else { break };
+            written = self.add(next, &mut pending);
+        }
+        self.metrics.queue_depth.set(i64::try_from(queue.len()).unwrap_or(i64::MAX));
+        match written.and_then(|()| self.flush()) {
+            Ok(()) => answer_durable(&mut pending, self.end),
+            // Everything that came before was flushed, and nothing was written since: the log is sound.
+            Err(LogError::Full(error)) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "there is no room for the event log"
+                );
+                answer_durable(&mut pending, self.end);
+                for refused in pending {
+                    answer(refused.answer, Err(LogError::Full(error.kind().into())));
+                }
             }
-            self.metrics.queue_depth.set(i64::try_from(queue.len()).unwrap_or(i64::MAX));
-            match written.and_then(|()| self.flush()) {
-                Ok(()) => answer_durable(&mut pending, self.end),
-                // Everything that came before was flushed, and nothing was written since: the log is sound.
-                Err(LogError::Full(error)) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "there is no room for the event log"
-                    );
-                    answer_durable(&mut pending, self.end);
-                    for refused in pending {
-                        answer(refused.answer, Err(LogError::Full(error.kind().into())));
-                    }
-                }
-                Err(error) => {
-                    let durable = self.end - self.unsynced.len() as u64;
-                    return self.stop(error, durable, pending, queue);
-                }
+            Err(error) => {
+                let durable = self.end - self.unsynced.len() as u64;
+                self.stop(error, durable, pending);
             }
         }
     }
@@ -150,9 +159,9 @@ impl Writer {
     /// Makes the next segment, then seals this one: so a seal without a segment after it is damage. The buffer must be
     /// empty.
     fn begin_next_segment(&mut self) -> Result<(), LogError> {
-        let next = Arc::new(Segment::new(&self.shared.dir, self.end));
+        let next = Arc::new(Segment::new(&self.shared.disk, &self.shared.dir, self.end));
         let file = next.create(self.settings.segment_size_bytes)?;
-        segment::seal(&self.file, self.offset, self.end)?;
+        segment::seal(&*self.file, self.offset, self.end)?;
         self.metrics.syncs.inc_by(2);
         self.file = file;
         self.offset = SEGMENT_HEADER_BYTES as u64;
@@ -162,13 +171,7 @@ impl Writer {
     }
 
     /// Refuses everything from now on.
-    fn stop(
-        self,
-        error: LogError,
-        durable: u64,
-        mut pending: Vec<Pending>,
-        mut queue: mpsc::Receiver<Append>,
-    ) {
+    fn stop(&self, error: LogError, durable: u64, mut pending: Vec<Pending>) {
         tracing::error!(error = &error as &dyn std::error::Error, "the event log takes no further entry");
         self.shared.poison();
         answer_durable(&mut pending, durable);
@@ -176,9 +179,6 @@ impl Writer {
         for failed in pending {
             let reason = error.take().unwrap_or(LogError::Poisoned);
             answer(failed.answer, Err(reason));
-        }
-        while let Some(late) = queue.blocking_recv() {
-            answer(late.answer, Err(LogError::Poisoned));
         }
     }
 }
@@ -198,7 +198,7 @@ fn answer(to: oneshot::Sender<Result<LogPosition, LogError>>, result: Result<Log
 
 #[cfg(test)]
 mod tests {
-    use std::fs::OpenOptions;
+    use std::fs::{File, OpenOptions};
     use std::path::Path;
 
     use bytes::Bytes;
@@ -206,6 +206,7 @@ mod tests {
     use prometheus::Registry;
 
     use super::*;
+    use crate::disk::{Disk, SystemDisk};
     use crate::log::EntryKind;
 
     type Answers = Vec<Result<LogPosition, LogError>>;
@@ -213,10 +214,11 @@ mod tests {
     /// Runs a writer on `file` with three appends queued, the second of `second_entries` entries, and a late one.
     fn written_to(file: File, second_entries: usize) -> (Arc<Shared>, Answers) {
         let dir = tempfile::tempdir().unwrap();
-        let segment = Arc::new(Segment::new(dir.path(), 0));
-        let shared = Arc::new(Shared::new(dir.path(), vec![Arc::clone(&segment)], 0, 1 << 20));
+        let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
+        let segment = Arc::new(Segment::new(&disk, dir.path(), 0));
+        let shared = Arc::new(Shared::new((&disk, dir.path()), vec![Arc::clone(&segment)], 0, 1 << 20));
         let metrics = LogMetrics::new(&Registry::new());
-        let place = (file, SEGMENT_HEADER_BYTES as u64, 0);
+        let place: (Arc<dyn DiskFile>, _, _) = (Arc::new(file), SEGMENT_HEADER_BYTES as u64, 0);
         let writer = Writer::new(Arc::clone(&shared), LogSettings::default(), metrics, segment, place);
         (shared, written_by(writer, &[1, second_entries, 1]))
     }
@@ -261,13 +263,14 @@ mod tests {
     #[test]
     fn a_log_without_room_for_a_segment_refuses_and_stays_sound() {
         let dir = tempfile::tempdir().unwrap();
-        let segment = Arc::new(Segment::new(dir.path(), 0));
-        let shared = Arc::new(Shared::new(dir.path(), vec![Arc::clone(&segment)], 0, 1 << 20));
+        let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
+        let segment = Arc::new(Segment::new(&disk, dir.path(), 0));
+        let shared = Arc::new(Shared::new((&disk, dir.path()), vec![Arc::clone(&segment)], 0, 1 << 20));
         let metrics = LogMetrics::new(&Registry::new());
         // No disk has room for a segment of this size; this one is full but for one entry of the test's.
         let settings = LogSettings { segment_size_bytes: 15 << 40, ..LogSettings::default() };
         let offset = settings.segment_size_bytes - 1500;
-        let place = (tempfile::tempfile().unwrap(), offset, 0);
+        let place: (Arc<dyn DiskFile>, _, _) = (Arc::new(tempfile::tempfile().unwrap()), offset, 0);
         let writer = Writer::new(Arc::clone(&shared), settings, metrics, segment, place);
         let answers: Vec<_> = written_by(writer, &[1, 2, 1, 1]);
         let [Ok(LogPosition(0)), refused @ ..] = answers.as_slice() else { panic!("{answers:?}") };
