@@ -284,14 +284,15 @@ impl SegmentLog {
         make_directory(&**disk, dir)?;
         let lock = lock(&**disk, dir)?;
         let mut segments = segment::list(disk, dir)?;
-        let (file, offset, end) = open_end((disk, dir), &mut segments, &settings)?;
+        let (file, offset, room_end, end) = open_end((disk, dir), &mut segments, &settings)?;
         let segments: Vec<_> = segments.into_iter().map(Arc::new).collect();
         let last = Arc::clone(segments.last().expect("a log has a segment"));
         let metrics = LogMetrics::new(registry);
         metrics.segments.set(i64::try_from(segments.len()).unwrap_or(i64::MAX));
         let shared = Arc::new(Shared::new((disk, dir), segments, end, settings.recent_size_bytes_max));
         let entry_size_bytes_max = settings.entry_size_bytes_max;
-        let writer = Writer::new(Arc::clone(&shared), settings, metrics.clone(), last, (file, offset, end));
+        let writer =
+            Writer::new(Arc::clone(&shared), settings, metrics.clone(), last, (file, offset, room_end, end));
         let (queue, queued) = mpsc::channel(QUEUE_APPENDS_MAX);
         let driver = drive(writer, queued)?;
         let queue_bytes = Arc::new(Semaphore::new(QUEUE_SIZE_BYTES_MAX));
@@ -359,17 +360,17 @@ fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn DiskLock>, LogError> {
 }
 
 /// Checks that the segments follow one another, makes the last one ready to be written, and makes the first where there
-/// is none. Returns the last one's file, the offset to go on at, and the end of the log.
+/// is none. Returns the last one's file, the offset to go on at, up to where it has room, and the end of the log.
 fn open_end(
     (disk, dir): (&Arc<dyn Disk>, &Path),
     segments: &mut Vec<Segment>,
     settings: &LogSettings,
-) -> Result<(Arc<dyn DiskFile>, u64, u64), LogError> {
+) -> Result<(Arc<dyn DiskFile>, u64, u64, u64), LogError> {
     let Some(last) = segments.last() else {
         let first = Segment::new(disk, dir, 0);
         let file = first.create(settings.segment_size_bytes)?;
         segments.push(first);
-        return Ok((file, SEGMENT_HEADER_BYTES as u64, 0));
+        return Ok((file, SEGMENT_HEADER_BYTES as u64, settings.segment_size_bytes, 0));
     };
     let Recovered { end, end_offset, sealed, torn } = segment::recover(last)?;
     if sealed {
@@ -389,10 +390,11 @@ fn open_end(
     if torn {
         tracing::warn!(segment = last.name(), end_offset, "cut a write that a crash had torn");
     }
-    if torn || segment::size_of(&*file)? < settings.segment_size_bytes {
-        segment::cut_and_reserve(&*file, end_offset, settings.segment_size_bytes)?;
+    let mut room_end = segment::size_of(&*file)?;
+    if torn || room_end < settings.segment_size_bytes {
+        room_end = segment::cut_and_reserve(&*file, end_offset, settings.segment_size_bytes)?;
     }
-    Ok((file, end_offset, end))
+    Ok((file, end_offset, room_end, end))
 }
 
 impl Drop for SegmentLog {

@@ -3,11 +3,13 @@
 //! ```text
 //! segment = header frame* ( seal | zeros )
 //! header  = "CAIRNLOG" version:u32 0:u32 base:u64 0:u32 crc:u32                          32 bytes
-//! frame   = length:u32 crc:u32 position:u64 recorded_at_ms:i64 group_index:u32 kind:u8 0:u24  payload
+//! frame   = length:u32 crc:u32 position:u64 recorded_at_ms:i64 group:u32 kind:u8 0:u24  payload
 //! ```
-//! All numbers are little-endian. A CRC-32 covers everything of its header or frame but itself. `group_index` says
-//! how many frames came before this one in the same write, so `position - group_index` was the end of the durable log
-//! when the frame was written: that tells a torn write from damage to entries that were acknowledged. A seal is the
+//! All numbers are little-endian. A CRC-32 covers everything of its header or frame but itself. The lower 31 bits of
+//! `group` say how many frames came before this one in the same write, so `position` less that was the end of the
+//! durable log when the frame was written: that tells a torn write from damage to entries that were acknowledged. The
+//! highest bit of `group` says that the append goes on with the next frame: recovery drops an append that lacks its
+//! last frame. Files from before that bit was written never have it: there every frame ends an append. A seal is the
 //! last frame of a full segment; its position is the base of the next segment. Kinds: 1 an event, 2 an intent,
 //! 3 an event that was ingested, 255 a seal.
 
@@ -29,6 +31,8 @@ const KIND_EVENT: u8 = 1;
 const KIND_INTENT: u8 = 2;
 const KIND_INGESTED: u8 = 3;
 const KIND_SEAL: u8 = 255;
+/// The bit of `group` that says that the append goes on.
+const APPEND_GOES_ON: u32 = 1 << 31;
 
 /// What a segment's header turned out to be.
 #[derive(Debug, PartialEq, Eq)]
@@ -80,6 +84,8 @@ pub(super) struct Frame {
     pub(super) position: u64,
     pub(super) recorded_at: Timestamp,
     pub(super) group_index: u32,
+    /// Whether further entries of the same append follow.
+    pub(super) append_goes_on: bool,
     pub(super) kind: FrameKind,
     pub(super) payload_bytes: usize,
     crc: u32,
@@ -113,7 +119,8 @@ impl Frame {
         Some(Self {
             position: u64_at(bytes, 8),
             recorded_at: Timestamp::from_millis(u64_at(bytes, 16).cast_signed()),
-            group_index: u32_at(bytes, 24),
+            group_index: u32_at(bytes, 24) & !APPEND_GOES_ON,
+            append_goes_on: u32_at(bytes, 24) & APPEND_GOES_ON != 0,
             kind,
             payload_bytes,
             crc: u32_at(bytes, 4),
@@ -126,10 +133,20 @@ impl Frame {
     }
 }
 
+/// Where a frame is in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) position: u64,
+    /// How many frames come before it in the same write.
+    pub(super) group_index: u32,
+    /// Whether further entries of the same append follow.
+    pub(super) append_goes_on: bool,
+}
+
 /// Adds an entry's frame to `buffer`.
 pub(super) fn encode_entry(
     buffer: &mut Vec<u8>,
-    (position, group_index): (u64, u32),
+    place: Place,
     kind: EntryKind,
     recorded_at: Timestamp,
     payload: &[u8],
@@ -139,28 +156,24 @@ pub(super) fn encode_entry(
         EntryKind::Intent => KIND_INTENT,
         EntryKind::Ingested => KIND_INGESTED,
     };
-    encode(buffer, (position, group_index), kind, recorded_at, payload);
+    encode(buffer, place, kind, recorded_at, payload);
 }
 
 /// Adds the frame that ends a full segment; the next one begins at `position`.
 pub(super) fn encode_seal(buffer: &mut Vec<u8>, position: u64) {
-    encode(buffer, (position, 0), KIND_SEAL, Timestamp::EPOCH, &[]);
+    let place = Place { position, group_index: 0, append_goes_on: false };
+    encode(buffer, place, KIND_SEAL, Timestamp::EPOCH, &[]);
 }
 
-fn encode(
-    buffer: &mut Vec<u8>,
-    (position, group_index): (u64, u32),
-    kind: u8,
-    recorded_at: Timestamp,
-    payload: &[u8],
-) {
+fn encode(buffer: &mut Vec<u8>, place: Place, kind: u8, recorded_at: Timestamp, payload: &[u8]) {
+    let group = place.group_index | if place.append_goes_on { APPEND_GOES_ON } else { 0 };
     let length = u32::try_from(payload.len()).expect("held to PAYLOAD_BYTES_MAX before it is queued");
     let start = buffer.len();
     buffer.extend_from_slice(&length.to_le_bytes());
     buffer.extend_from_slice(&[0; 4]);
-    buffer.extend_from_slice(&position.to_le_bytes());
+    buffer.extend_from_slice(&place.position.to_le_bytes());
     buffer.extend_from_slice(&recorded_at.millis().to_le_bytes());
-    buffer.extend_from_slice(&group_index.to_le_bytes());
+    buffer.extend_from_slice(&group.to_le_bytes());
     buffer.extend_from_slice(&[kind, 0, 0, 0]);
     buffer.extend_from_slice(payload);
     let crc = frame_crc(&buffer[start..]);
@@ -190,8 +203,10 @@ mod tests {
     #[test]
     fn a_frame_reads_back_and_no_flipped_bit_goes_unseen() {
         let mut bytes = Vec::new();
-        encode_entry(&mut bytes, (7, 2), EntryKind::Event, Timestamp::from_millis(42), b"{\"a\":1}");
+        let place = Place { position: 7, group_index: 2, append_goes_on: true };
+        encode_entry(&mut bytes, place, EntryKind::Event, Timestamp::from_millis(42), b"{\"a\":1}");
         let frame = Frame::decode(&bytes).unwrap();
+        assert!(frame.append_goes_on);
         assert!(frame.is_sound(&bytes));
         assert_eq!((frame.position, frame.group_start(), frame.payload_bytes), (7, 5, 7));
         assert_eq!(frame.recorded_at, Timestamp::from_millis(42));
@@ -207,8 +222,10 @@ mod tests {
     fn a_frame_keeps_its_kind() {
         for kind in [EntryKind::Event, EntryKind::Intent, EntryKind::Ingested] {
             let mut bytes = Vec::new();
-            encode_entry(&mut bytes, (0, 0), kind, Timestamp::EPOCH, b"{}");
-            assert_eq!(Frame::decode(&bytes).unwrap().kind, FrameKind::Entry(kind));
+            let place = Place { position: 0, group_index: 0, append_goes_on: false };
+            encode_entry(&mut bytes, place, kind, Timestamp::EPOCH, b"{}");
+            let frame = Frame::decode(&bytes).unwrap();
+            assert_eq!((frame.kind, frame.append_goes_on), (FrameKind::Entry(kind), false));
         }
     }
 

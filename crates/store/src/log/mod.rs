@@ -53,8 +53,8 @@ pub enum LogError {
         #[source]
         source: std::io::Error,
     },
-    /// There is no room for another segment. Nothing of what was refused was written where it would be in the way; the
-    /// log takes entries again when there is room.
+    /// There is no room for another segment. Nothing of what was refused was written; the log takes entries again when
+    /// there is room.
     #[error("the event log has no room for another segment")]
     Full(#[source] std::io::Error),
     /// An earlier write failed; what is on disk is not known, so nothing more is accepted until a restart.
@@ -102,7 +102,9 @@ pub enum LogError {
 /// An ordered, durable log of entries.
 #[async_trait]
 pub trait EventLog: Send + Sync + 'static {
-    /// Appends `entries` in order and returns the first one's position once all are durable.
+    /// Appends `entries` in order and returns the first one's position once all are durable. They become visible all at
+    /// once, or, where this fails, now or after a crash, none of them does; after an I/O error that shows at the next
+    /// opening.
     async fn append(&self, entries: Vec<Entry>) -> Result<LogPosition, LogError>;
 
     /// Reads entries from `from` on, in order: at most `entries_max` of them and about `bytes_max` of payload, but

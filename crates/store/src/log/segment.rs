@@ -3,7 +3,8 @@
 //!
 //! Invariants: a segment file appears under its name only with a durable header (it is renamed into place); only the
 //! last segment may lack a seal, or the one before it while the last is empty; a sealed segment has one after it; what
-//! lies past a torn write of the last segment was never acknowledged.
+//! lies past a torn write of the last segment was never acknowledged; an append lies in one segment, wholly or, after
+//! recovery, not at all.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -68,6 +69,12 @@ impl Segment {
         }
     }
 
+    /// Forgets the points of entries from `position` on, which are no longer there.
+    fn forget_from(&self, position: u64) {
+        let mut index = self.index.lock().expect("no panic while the index is held");
+        index.retain(|(known, _)| *known < position || *known == self.base);
+    }
+
     /// The last known point at or before `position`.
     pub(super) fn nearest(&self, position: u64) -> (u64, u64) {
         let index = self.index.lock().expect("no panic while the index is held");
@@ -91,23 +98,35 @@ impl Segment {
     }
 
     /// Makes the file, with room for `size_bytes`, and makes it durable.
+    ///
+    /// # Errors
+    /// [`LogError::Full`] where there is no room for it; then nothing is left of it.
     pub(super) fn create(&self, size_bytes: u64) -> Result<Arc<dyn DiskFile>, LogError> {
         let unfinished = self.path.with_extension(&UNFINISHED_SUFFIX[1..]);
-        let file = self.disk.open(&unfinished, Access::Create).map_err(failed("create a segment"))?;
-        if let Err(error) = reserve(&*file, size_bytes) {
-            // What could be reserved of it is given back.
-            drop(file);
-            self.disk.remove_file(&unfinished).map_err(failed("remove an unfinished segment"))?;
-            return Err(match error.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => LogError::Full(error),
-                _ => failed("reserve room for a segment")(error),
-            });
-        }
-        file.write_all_at(&frame::encode_header(self.base), 0).map_err(failed("write a segment's header"))?;
-        file.sync_all().map_err(failed("sync a new segment"))?;
+        let file = self.create_unfinished(&unfinished, size_bytes).inspect_err(|error| {
+            if matches!(error, LogError::Full(_))
+                && let Err(error) = self.disk.remove_file(&unfinished)
+                && error.kind() != ErrorKind::NotFound
+            {
+                // The next start removes it.
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "an unfinished segment cannot be removed"
+                );
+            }
+        })?;
         self.disk.rename(&unfinished, &self.path).map_err(failed("name a new segment"))?;
         let dir = self.path.parent().expect("a segment lies in a directory");
         sync_directory(&*self.disk, dir)?;
+        Ok(file)
+    }
+
+    fn create_unfinished(&self, unfinished: &Path, size_bytes: u64) -> Result<Arc<dyn DiskFile>, LogError> {
+        let file = self.disk.open(unfinished, Access::Create).map_err(full_or_failed("create a segment"))?;
+        extend(&*file, size_bytes)?;
+        file.write_all_at(&frame::encode_header(self.base), 0)
+            .map_err(full_or_failed("write a segment's header"))?;
+        file.sync_all().map_err(full_or_failed("sync a new segment"))?;
         Ok(file)
     }
 
@@ -212,13 +231,13 @@ impl FrameReader {
 /// What recovery found in the last segment.
 #[derive(Debug)]
 pub(super) struct Recovered {
-    /// The position after its last sound entry.
+    /// The position after its last whole append.
     pub(super) end: u64,
-    /// The offset after its last sound frame.
+    /// The offset after its last whole append or seal.
     pub(super) end_offset: u64,
     /// Whether the segment is full: its last frame is a seal.
     pub(super) sealed: bool,
-    /// Whether bytes of a torn write follow.
+    /// Whether bytes of a torn write follow: of a torn frame, or of an append that is not whole.
     pub(super) torn: bool,
 }
 
@@ -230,22 +249,34 @@ pub(super) fn recover(segment: &Segment) -> Result<Recovered, LogError> {
     let file = segment.open().map_err(failed("open a segment"))?;
     segment.check_header(&*file)?;
     let mut reader = FrameReader::new(Arc::clone(&file), SEGMENT_HEADER_BYTES as u64);
-    let mut end = segment.base;
+    // Up to where appends are whole, and the position that the next frame must have.
+    let (mut end, mut end_offset, mut next) = (segment.base, reader.offset(), segment.base);
+    // The write that an append which goes on belongs to: an append is never cut into two.
+    let mut write = None;
     loop {
         let at = reader.offset();
         match reader.next()? {
-            Step::Frame { frame, .. } if frame.position != end => return Err(segment.corrupt(at)),
+            Step::Frame { frame, .. }
+                if frame.position != next || write.is_some_and(|write| write != frame.group_start()) =>
+            {
+                return Err(segment.corrupt(at));
+            }
             Step::Frame { frame: Frame { kind: FrameKind::Seal, .. }, .. } => {
                 let end_offset = reader.offset();
                 return Ok(Recovered { end, end_offset, sealed: true, torn: false });
             }
-            Step::Frame { offset, .. } => {
-                segment.note(end, offset);
-                end += 1;
+            Step::Frame { offset, frame, .. } => {
+                segment.note(next, offset);
+                next += 1;
+                write = frame.append_goes_on.then(|| frame.group_start());
+                if !frame.append_goes_on {
+                    (end, end_offset) = (next, reader.offset());
+                }
             }
             Step::Stop => {
-                let torn = is_torn(segment, &*file, at, end)?;
-                return Ok(Recovered { end, end_offset: at, sealed: false, torn });
+                let torn = is_torn(segment, &*file, at, next)? || next > end;
+                segment.forget_from(end);
+                return Ok(Recovered { end, end_offset, sealed: false, torn });
             }
         }
     }
@@ -332,11 +363,25 @@ pub(super) fn list(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Vec<Segment>, Log
     Ok(bases.into_iter().map(|base| Segment::new(disk, dir, base)).collect())
 }
 
-/// Cuts `file` at `end_offset` and gives it room for `size_bytes` again, all zeros.
-pub(super) fn cut_and_reserve(file: &dyn DiskFile, end_offset: u64, size_bytes: u64) -> Result<(), LogError> {
+/// Cuts `file` at `end_offset` and gives it room for `size_bytes` again, all zeros. Returns up to where there is room:
+/// on a full disk no further than `end_offset`, for what is there must be readable all the same.
+pub(super) fn cut_and_reserve(
+    file: &dyn DiskFile,
+    end_offset: u64,
+    size_bytes: u64,
+) -> Result<u64, LogError> {
     file.set_len(end_offset).map_err(failed("cut a torn write"))?;
-    reserve(file, size_bytes.max(end_offset)).map_err(failed("reserve room for a segment"))?;
-    file.sync_all().map_err(failed("sync a recovered segment"))
+    let room_end = match extend(file, size_bytes.max(end_offset)) {
+        Ok(()) => size_bytes.max(end_offset),
+        Err(LogError::Full(error)) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "there is no room for the event log");
+            end_offset
+        }
+        Err(error) => return Err(error),
+    };
+    file.sync_all().map_err(failed("sync a recovered segment"))?;
+    Ok(room_end)
 }
 
 /// Makes the names in `dir` durable.
@@ -352,6 +397,22 @@ pub(super) fn size_of(file: &dyn DiskFile) -> Result<u64, LogError> {
 /// Wraps an I/O error with what was tried.
 pub(super) fn failed(action: &'static str) -> impl FnOnce(io::Error) -> LogError {
     move |source| LogError::Io { action, source }
+}
+
+/// Gives `file`, which is being written, room for `size_bytes`.
+///
+/// # Errors
+/// [`LogError::Full`] where there is none: the file stays as it is, but for its size.
+pub(super) fn extend(file: &dyn DiskFile, size_bytes: u64) -> Result<(), LogError> {
+    reserve(file, size_bytes).map_err(full_or_failed("reserve room for a segment"))
+}
+
+/// What an error means before anything of a segment counts: no room, or a failure of `action`.
+fn full_or_failed(action: &'static str) -> impl FnOnce(io::Error) -> LogError {
+    move |source| match source.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => LogError::Full(source),
+        _ => failed(action)(source),
+    }
 }
 
 /// Sets room aside, so that a sync has no file size to write. A file system that cannot do it works, but slower.

@@ -2,14 +2,16 @@
 //!
 //! Invariants: nobody is answered with a position, and no reader sees an entry, before the entry is durable; after a
 //! failed write or sync nothing is written any more, for the state of the file is then unknown (after a failed fsync
-//! Linux marks the lost pages clean: "PostgreSQL's fsync surprise", LWN 752063).
+//! Linux marks the lost pages clean: "PostgreSQL's fsync surprise", LWN 752063). An append is one piece of one write
+//! into one segment, and has its room before its first byte is written: it is refused whole, seen whole, and recovery
+//! finds it whole or drops it.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::embedded::{LogSettings, Shared};
-use super::frame::{self, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};
+use super::frame::{self, FRAME_HEADER_BYTES, Place, SEGMENT_HEADER_BYTES};
 use super::metrics::LogMetrics;
 use super::segment::{self, Segment, failed};
 use super::{Entry, LogError, LogPosition};
@@ -26,7 +28,7 @@ pub(super) struct Append {
     pub(super) answer: oneshot::Sender<Result<LogPosition, LogError>>,
 }
 
-/// An append whose entries are (partly) in the buffer or on disk.
+/// An append whose entries are in the buffer or on disk, or that was refused.
 struct Pending {
     first: u64,
     end: u64,
@@ -43,6 +45,8 @@ pub(super) struct Writer {
     file: Arc<dyn DiskFile>,
     /// Where the next write goes.
     offset: u64,
+    /// Up to where the file has room set aside.
+    room_end: u64,
     /// The position of the next entry to be put into the buffer.
     end: u64,
     /// Frames not yet written.
@@ -52,16 +56,16 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// A writer that goes on in `segment`: in its file, at the offset, with the position.
+    /// A writer that goes on in `segment`: in its file, at the offset, up to where it has room, with the position.
     pub(super) fn new(
         shared: Arc<Shared>,
         settings: LogSettings,
         metrics: LogMetrics,
         segment: Arc<Segment>,
-        (file, offset, end): (Arc<dyn DiskFile>, u64, u64),
+        (file, offset, room_end, end): (Arc<dyn DiskFile>, u64, u64, u64),
     ) -> Self {
         let (buffer, unsynced) = (Vec::new(), Vec::new());
-        Self { shared, settings, metrics, segment, file, offset, end, buffer, unsynced }
+        Self { shared, settings, metrics, segment, file, offset, room_end, end, buffer, unsynced }
     }
 
     /// Writes what comes through `queue` until it closes.
@@ -104,30 +108,42 @@ impl Writer {
         }
     }
 
-    /// Puts the entries of one append into the buffer; writes the buffer out where it or the segment is full.
+    /// Puts the entries of one append into the buffer; writes out what was there before where the segment is full.
     fn add(&mut self, append: Append, pending: &mut Vec<Pending>) -> Result<(), LogError> {
         let first = self.end;
         let end = first + append.entries.len() as u64;
         pending.push(Pending { first, end, _room: append.room, answer: append.answer });
+        let frames_bytes: usize =
+            append.entries.iter().map(|entry| FRAME_HEADER_BYTES + entry.payload.len()).sum();
+        self.make_room(frames_bytes)?;
         for entry in append.entries {
-            let frame_bytes = FRAME_HEADER_BYTES + entry.payload.len();
-            if self.offset + (self.buffer.len() + frame_bytes + FRAME_HEADER_BYTES) as u64
-                > self.settings.segment_size_bytes
-            {
-                self.flush()?;
-                if self.offset > SEGMENT_HEADER_BYTES as u64 {
-                    self.begin_next_segment()?;
-                }
-            } else if self.buffer.len() >= GROUP_BYTES_MAX {
-                self.flush()?;
-            }
-            let group_index = u32::try_from(self.unsynced.len()).expect("a group is held to GROUP_BYTES_MAX");
-            let place = (self.end, group_index);
+            let group_index =
+                u32::try_from(self.unsynced.len()).expect("the queue's bytes are held far below");
+            let append_goes_on = self.end + 1 < end;
+            let place = Place { position: self.end, group_index, append_goes_on };
             let start = self.buffer.len();
             frame::encode_entry(&mut self.buffer, place, entry.kind, entry.recorded_at, &entry.payload);
             self.unsynced.push((start, entry));
             self.end += 1;
         }
+        Ok(())
+    }
+
+    /// Sees to it that frames of so many bytes, and a seal, have room behind the buffer in this segment, or in the next,
+    /// which is as large as it must be.
+    fn make_room(&mut self, frames_bytes: usize) -> Result<(), LogError> {
+        let end =
+            |writer: &Self| writer.offset + (writer.buffer.len() + frames_bytes + FRAME_HEADER_BYTES) as u64;
+        if end(self) <= self.room_end {
+            return Ok(());
+        }
+        self.flush()?;
+        if self.offset > SEGMENT_HEADER_BYTES as u64 {
+            let size_bytes = (SEGMENT_HEADER_BYTES + frames_bytes + FRAME_HEADER_BYTES) as u64;
+            return self.begin_next_segment(size_bytes.max(self.settings.segment_size_bytes));
+        }
+        segment::extend(&*self.file, end(self))?;
+        self.room_end = end(self);
         Ok(())
     }
 
@@ -158,13 +174,14 @@ impl Writer {
 
     /// Makes the next segment, then seals this one: so a seal without a segment after it is damage. The buffer must be
     /// empty.
-    fn begin_next_segment(&mut self) -> Result<(), LogError> {
+    fn begin_next_segment(&mut self, size_bytes: u64) -> Result<(), LogError> {
         let next = Arc::new(Segment::new(&self.shared.disk, &self.shared.dir, self.end));
-        let file = next.create(self.settings.segment_size_bytes)?;
+        let file = next.create(size_bytes)?;
         segment::seal(&*self.file, self.offset, self.end)?;
         self.metrics.syncs.inc_by(2);
         self.file = file;
         self.offset = SEGMENT_HEADER_BYTES as u64;
+        self.room_end = size_bytes;
         self.segment = Arc::clone(&next);
         self.metrics.segments.set(self.shared.add_segment(next));
         Ok(())
@@ -218,8 +235,10 @@ mod tests {
         let segment = Arc::new(Segment::new(&disk, dir.path(), 0));
         let shared = Arc::new(Shared::new((&disk, dir.path()), vec![Arc::clone(&segment)], 0, 1 << 20));
         let metrics = LogMetrics::new(&Registry::new());
-        let place: (Arc<dyn DiskFile>, _, _) = (Arc::new(file), SEGMENT_HEADER_BYTES as u64, 0);
-        let writer = Writer::new(Arc::clone(&shared), LogSettings::default(), metrics, segment, place);
+        let settings = LogSettings::default();
+        let place: (Arc<dyn DiskFile>, _, _, _) =
+            (Arc::new(file), SEGMENT_HEADER_BYTES as u64, settings.segment_size_bytes, 0);
+        let writer = Writer::new(Arc::clone(&shared), settings, metrics, segment, place);
         (shared, written_by(writer, &[1, second_entries, 1]))
     }
 
@@ -267,15 +286,20 @@ mod tests {
         let segment = Arc::new(Segment::new(&disk, dir.path(), 0));
         let shared = Arc::new(Shared::new((&disk, dir.path()), vec![Arc::clone(&segment)], 0, 1 << 20));
         let metrics = LogMetrics::new(&Registry::new());
-        // No disk has room for a segment of this size; this one is full but for one entry of the test's.
+        // No disk has room for a segment of this size; this one is full but for two entries of the test's. The first
+        // of the two that come together would have room, but goes with the second.
         let settings = LogSettings { segment_size_bytes: 15 << 40, ..LogSettings::default() };
-        let offset = settings.segment_size_bytes - 1500;
-        let place: (Arc<dyn DiskFile>, _, _) = (Arc::new(tempfile::tempfile().unwrap()), offset, 0);
+        let offset = settings.segment_size_bytes - 2600;
+        let place: (Arc<dyn DiskFile>, _, _, _) =
+            (Arc::new(tempfile::tempfile().unwrap()), offset, settings.segment_size_bytes, 0);
         let writer = Writer::new(Arc::clone(&shared), settings, metrics, segment, place);
         let answers: Vec<_> = written_by(writer, &[1, 2, 1, 1]);
-        let [Ok(LogPosition(0)), refused @ ..] = answers.as_slice() else { panic!("{answers:?}") };
-        assert!(refused.iter().all(|answer| matches!(answer, Err(LogError::Full(_)))), "{refused:?}");
-        assert_eq!(shared.end(), LogPosition(1));
+        let [Ok(LogPosition(0)), Err(LogError::Full(_)), Ok(LogPosition(1)), Err(LogError::Full(_))] =
+            answers.as_slice()
+        else {
+            panic!("{answers:?}")
+        };
+        assert_eq!(shared.end(), LogPosition(2));
         assert!(!shared.is_poisoned());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
@@ -287,11 +311,36 @@ mod tests {
     }
 
     #[test]
-    fn one_group_has_one_sync_and_a_large_append_is_cut_into_several() {
+    fn a_large_append_is_one_write_and_one_sync_with_what_was_queued_before() {
         let (shared, answers) = written_to(tempfile::tempfile().unwrap(), 5000);
         let first: Vec<u64> = answers.into_iter().map(|answer| answer.unwrap().0).collect();
         assert_eq!(first, [0, 1, 5001]);
         assert_eq!(shared.end(), LogPosition(5002));
         assert!(!shared.is_poisoned());
+    }
+
+    #[test]
+    fn an_append_larger_than_a_segment_gets_one_of_its_own_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = LogSettings { segment_size_bytes: 4096, ..LogSettings::default() };
+        let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
+        let segment = Arc::new(Segment::new(&disk, dir.path(), 0));
+        let file = segment.create(settings.segment_size_bytes).unwrap();
+        let shared = Arc::new(Shared::new((&disk, dir.path()), vec![Arc::clone(&segment)], 0, 1 << 20));
+        let place = (file, SEGMENT_HEADER_BYTES as u64, settings.segment_size_bytes, 0);
+        let metrics = LogMetrics::new(&Registry::new());
+        let writer = Writer::new(Arc::clone(&shared), settings, metrics, segment, place);
+        // The first finds an empty segment and widens it, the second gets the next, the last one of the usual size.
+        let answers: Vec<_> = written_by(writer, &[5, 6, 1]);
+        let first: Vec<u64> = answers.into_iter().map(|answer| answer.unwrap().0).collect();
+        assert_eq!(first, [0, 5, 11]);
+        let frames = |entries: u64| 32 + entries * (32 + 1024) + 32;
+        let mut sizes: Vec<_> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .map(|entry| (entry.file_name(), entry.metadata().unwrap().len()))
+            .collect();
+        sizes.sort();
+        assert_eq!(sizes.iter().map(|(_, size)| *size).collect::<Vec<_>>(), [frames(5), frames(6), 4096]);
     }
 }

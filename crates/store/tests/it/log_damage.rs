@@ -90,7 +90,7 @@ fn a_log_cut_short_at_any_byte_keeps_every_entry_before_the_cut() {
 }
 
 #[test]
-fn a_write_of_several_entries_torn_in_any_order_is_cut_not_corrupt() {
+fn an_append_torn_in_any_order_is_dropped_whole_and_is_no_corruption() {
     let settings = LogSettings { segment_size_bytes: 1 << 16, ..small_segments() };
     let dir = tempfile::tempdir().unwrap();
     {
@@ -107,7 +107,12 @@ fn a_write_of_several_entries_torn_in_any_order_is_cut_not_corrupt() {
         let mut torn = whole.clone();
         torn[bytes_of(lost)..bytes_of(lost + 1)].fill(0);
         fs::write(path, &torn).unwrap();
-        assert_eq!(reopened(&dir, &settings).unwrap(), lost);
+        assert_eq!(reopened(&dir, &settings).unwrap(), 3);
+    }
+    // Cut between two of its frames, nothing else tells that it is not whole.
+    for cut in bytes_of(3)..bytes_of(7) {
+        fs::write(path, &whole[..cut]).unwrap();
+        assert_eq!(reopened(&dir, &settings).unwrap(), 3, "cut at {cut}");
     }
     // The entry before the group was durable when the group was written: losing it is damage.
     let mut damaged = whole.clone();
