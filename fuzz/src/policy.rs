@@ -8,8 +8,9 @@ use cairn_core::policy::{
 fn requests() -> Vec<Request> {
     let user = Requester::Identity {
         account: "111122223333".into(),
-        arns: vec!["arn:aws:iam::111122223333:user/alice".into()],
+        arn: "arn:aws:iam::111122223333:user/alice".into(),
         id: "AIDAJDPLRKLG7UEXAMPLE".into(),
+        issuer: None,
     };
     let context: Vec<(String, Vec<String>)> = [
         ("aws:username", "alice"),

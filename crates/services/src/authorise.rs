@@ -1,15 +1,16 @@
 //! Whether a call may be done: the one seam that every call passes, between decoding and the service.
 //!
-//! On the road: the front door asks it with the service's [`Target`]; a refusal is recorded like any outcome. Today
-//! there are no identity policies, so root and the users of an account may do everything in it that no resource policy
-//! denies; everybody else needs a resource policy that allows. Identity policies will narrow the first half here.
+//! On the road: the front door asks it with the service's [`Target`]; a refusal is recorded like any outcome. It puts the
+//! caller's rights, the resource's policy and the condition keys of the call before [`decide`].
 //!
 //! Invariants: an explicit Deny wins, except that the root of a bucket's owner can always read and replace its policy
 //! ("as a security precaution", says the API reference of PutBucketPolicy: else a mistake could never be mended).
 //! A stored policy that cannot be read lets nobody in.
 
 use cairn_core::Principal;
-use cairn_core::policy::{self, Document, Outcome, Requester};
+use cairn_core::policy::{
+    AttachedPolicy, Document, PolicyKind, Question, Reason, Request, Requester, Verdict, decide,
+};
 use cairn_wire::AwsError;
 
 use crate::{Caller, ResourcePolicy, Target};
@@ -20,62 +21,53 @@ const MENDING_ACTIONS: [&str; 3] = ["s3:GetBucketPolicy", "s3:PutBucketPolicy", 
 /// The services of AWS's query protocol, whose refusals are worded and numbered otherwise than those of JSON services.
 const QUERY_SERVICES: [&str; 2] = ["iam", "sts"];
 
-/// Why a call is refused, in the words at the end of AWS's message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Refusal {
-    /// A statement of the resource's policy denies it.
-    ExplicitDeny,
-    /// The caller is of another account, or of none, and the resource's policy does not allow it.
-    NoResourcePolicy,
-    /// The caller has no rights of its own for it.
-    NoIdentityPolicy,
-}
-
 /// Whether `caller` may do what `target` is about.
 ///
 /// # Errors
 /// AWS's refusal in the words and with the status of the service's protocol; an internal error where the resource's
 /// stored policy cannot be read.
 pub fn authorise(caller: &Caller, target: &Target) -> Result<(), AwsError> {
-    let verdict = match (&caller.principal, &target.policy) {
-        (Principal::Unknown { .. }, _) => Err(Refusal::NoIdentityPolicy),
-        (principal, None) if principal.account() == Some(&caller.account) => Ok(()),
-        (_, None) => Err(Refusal::NoIdentityPolicy),
-        (_, Some(policy)) => resource_verdict(caller, target, policy)?,
-    };
-    verdict.map_err(|refusal| refused(caller, target, refusal))
+    let verdict = verdict(caller, target)?;
+    if verdict.allowed { Ok(()) } else { Err(refused(caller, target, &verdict.reason)) }
 }
 
-fn resource_verdict(
-    caller: &Caller,
-    target: &Target,
-    policy: &ResourcePolicy,
-) -> Result<Result<(), Refusal>, AwsError> {
-    let of_owner = caller.principal.account() == Some(&policy.owner);
-    let is_root = matches!(caller.principal, Principal::Root { .. });
-    if of_owner && is_root && MENDING_ACTIONS.contains(&target.action.as_str()) {
-        return Ok(Ok(()));
-    }
-    let outcome = match &policy.document {
-        None => Outcome::Neutral,
-        Some(text) => {
-            let document = Document::parse(text).map_err(AwsError::internal)?;
-            policy::evaluate(&document, &request(caller, target, policy)).outcome
+/// The verdict with its reason.
+fn verdict(caller: &Caller, target: &Target) -> Result<Verdict, AwsError> {
+    let own = caller.principal.account() == Some(&caller.account);
+    match &target.policy {
+        _ if matches!(caller.principal, Principal::Unknown { .. }) => return Ok(NOBODY),
+        None if !own => return Ok(NOBODY),
+        Some(policy) if may_always_mend(caller, target, policy) => {
+            return Ok(Verdict { allowed: true, reason: Reason::Unrestricted });
         }
-    };
-    Ok(match outcome {
-        Outcome::ExplicitDeny => Err(Refusal::ExplicitDeny),
-        Outcome::Allow => Ok(()),
-        Outcome::Neutral if of_owner => Ok(()),
-        Outcome::Neutral => Err(Refusal::NoResourcePolicy),
-    })
+        _ => {}
+    }
+    let stored = target.policy.as_ref().and_then(|policy| policy.document.as_deref());
+    let document = stored.map(Document::parse).transpose().map_err(AwsError::internal)?;
+    let resource = target.policy.as_ref().map(|policy| AttachedPolicy {
+        owner: policy.owner.as_str(),
+        document: document.as_ref(),
+        must_allow: policy.must_allow,
+    });
+    let request = request(caller, target);
+    Ok(decide(&Question { request: &request, rights: &caller.rights, resource }))
 }
 
-fn request(caller: &Caller, target: &Target, policy: &ResourcePolicy) -> policy::Request {
+/// Nobody has rights where no policy is.
+const NOBODY: Verdict = Verdict { allowed: false, reason: Reason::NotAllowed(PolicyKind::Identity) };
+
+fn may_always_mend(caller: &Caller, target: &Target, policy: &ResourcePolicy) -> bool {
+    matches!(caller.principal, Principal::Root { .. })
+        && caller.principal.account() == Some(&policy.owner)
+        && MENDING_ACTIONS.contains(&target.action.as_str())
+}
+
+fn request(caller: &Caller, target: &Target) -> Request {
     let mut context = global_context(caller);
-    context.push(("aws:ResourceAccount".to_owned(), vec![policy.owner.to_string()]));
+    let owner = target.policy.as_ref().map_or(&caller.account, |policy| &policy.owner);
+    context.push(("aws:ResourceAccount".to_owned(), vec![owner.to_string()]));
     context.extend(target.conditions.iter().cloned());
-    policy::Request {
+    Request {
         requester: Requester::from(&caller.principal),
         action: target.action.clone(),
         resource: target.resource_arn.clone(),
@@ -127,7 +119,7 @@ fn global_context(caller: &Caller) -> Vec<(String, Vec<String>)> {
 }
 
 /// The refusal as the caller sees it.
-fn refused(caller: &Caller, target: &Target, refusal: Refusal) -> AwsError {
+fn refused(caller: &Caller, target: &Target, reason: &Reason) -> AwsError {
     let service = target.action.split(':').next().unwrap_or_default();
     let is_query = QUERY_SERVICES.contains(&service);
     let Some(arn) = caller.principal.arn() else {
@@ -146,10 +138,10 @@ fn refused(caller: &Caller, target: &Target, refusal: Refusal) -> AwsError {
         "s3" => format!("\"{}\"", target.resource_arn),
         _ => target.resource_arn.clone(),
     };
-    let reason = match refusal {
-        Refusal::ExplicitDeny => "with an explicit deny in a resource-based policy".to_owned(),
-        Refusal::NoResourcePolicy => format!("because no resource-based policy allows the {action} action"),
-        Refusal::NoIdentityPolicy => format!("because no identity-based policy allows the {action} action"),
+    let reason = match reason {
+        Reason::Denied(by) => format!("with an explicit deny in {}", a_policy(by.kind)),
+        Reason::NotAllowed(kind) => format!("because no {} allows the {action} action", policy_name(*kind)),
+        Reason::Allowed(_) | Reason::Unrestricted => String::new(),
     };
     let message =
         format!("User: {arn} is not authorized to perform: {action} on resource: {resource} {reason}");
@@ -158,6 +150,21 @@ fn refused(caller: &Caller, target: &Target, refusal: Refusal) -> AwsError {
     } else {
         AwsError::invalid("AccessDeniedException", message)
     }
+}
+
+fn policy_name(kind: PolicyKind) -> &'static str {
+    match kind {
+        PolicyKind::Identity => "identity-based policy",
+        PolicyKind::Resource => "resource-based policy",
+        PolicyKind::Boundary => "permissions boundary",
+        PolicyKind::Session => "session policy",
+        PolicyKind::Control => "service control policy",
+    }
+}
+
+fn a_policy(kind: PolicyKind) -> String {
+    let article = if kind == PolicyKind::Identity { "an" } else { "a" };
+    format!("{article} {}", policy_name(kind))
 }
 
 #[cfg(test)]
@@ -199,6 +206,7 @@ mod tests {
             source_ip: IpAddr::from([203, 0, 113, 9]),
             secure_transport: false,
             user_agent: Some("aws-cli/1.45".into()),
+            rights: std::sync::Arc::new(cairn_core::policy::Rights::unrestricted()),
         }
     }
 
@@ -207,7 +215,11 @@ mod tests {
             action: action.into(),
             resource_arn: "arn:aws:s3:::b/k".into(),
             resources: Vec::new(),
-            policy: Some(ResourcePolicy { owner: account(OWNER), document: document.map(str::to_owned) }),
+            policy: Some(ResourcePolicy {
+                owner: account(OWNER),
+                document: document.map(str::to_owned),
+                must_allow: false,
+            }),
             conditions: vec![("s3:x-amz-acl".into(), vec!["private".into()])],
         }
     }

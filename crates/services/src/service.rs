@@ -1,8 +1,10 @@
 //! What every embedded service is to the front door.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use cairn_core::policy::Rights;
 use cairn_core::{AccountId, EventId, Principal, Region, Timestamp};
 use cairn_wire::{AwsError, Call, Reply};
 use serde_json::Value;
@@ -28,6 +30,8 @@ pub struct Caller {
     pub secure_transport: bool,
     /// The client's user agent.
     pub user_agent: Option<String>,
+    /// What the caller's own policies allow.
+    pub rights: Arc<Rights>,
 }
 
 /// Whether an operation changes anything: `readOnly` in its record.
@@ -79,6 +83,9 @@ pub struct ResourcePolicy {
     pub owner: AccountId,
     /// The policy document's JSON text; none where the resource has none.
     pub document: Option<String>,
+    /// Whether nothing is allowed that this policy does not allow, also within the account: true of the policies of
+    /// KMS keys and the trust policies of roles alone.
+    pub must_allow: bool,
 }
 
 /// What a call is about, as authorisation and the record need it.

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cairn_core::policy::Rights;
 use cairn_core::{AccountId, Clock, Entropy, EventId, Principal, Timestamp};
 use cairn_services::authorise::authorise;
 use cairn_services::iam::Iam;
@@ -409,6 +410,7 @@ impl Door {
             source_ip: arrival.peer.address,
             secure_transport: arrival.peer.tls.is_some(),
             user_agent: call.request.user_agent.clone(),
+            rights: Arc::new(Rights::unrestricted()),
         }
     }
 

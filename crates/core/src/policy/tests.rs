@@ -7,16 +7,18 @@ pub(super) const ACCOUNT: &str = "111122223333";
 pub(super) fn user(account: &str, name: &str) -> Requester {
     Requester::Identity {
         account: account.into(),
-        arns: vec![format!("arn:aws:iam::{account}:user/{name}")],
+        arn: format!("arn:aws:iam::{account}:user/{name}"),
         id: format!("AIDAEXAMPLE{}", name.to_uppercase()),
+        issuer: None,
     }
 }
 
 pub(super) fn root(account: &str) -> Requester {
     Requester::Identity {
         account: account.into(),
-        arns: vec![format!("arn:aws:iam::{account}:root")],
+        arn: format!("arn:aws:iam::{account}:root"),
         id: account.into(),
+        issuer: None,
     }
 }
 

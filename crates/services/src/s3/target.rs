@@ -172,7 +172,11 @@ fn policy_of(caller: &Caller, name: &str, bucket: Option<Bucket>) -> Option<Reso
         let document = format!(
             r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":"*","Action":["s3:GetObject","s3:ListBucket","s3:GetBucketLocation"],"Resource":["arn:aws:s3:::{name}","arn:aws:s3:::{name}/*"]}}]}}"#
         );
-        return Some(ResourcePolicy { owner: caller.account.clone(), document: Some(document) });
+        return Some(ResourcePolicy {
+            owner: caller.account.clone(),
+            document: Some(document),
+            must_allow: false,
+        });
     }
     let bucket = bucket?;
     let restricted = bucket.public_access_block.is_some_and(|block| block.restrict_public_buckets);
@@ -180,7 +184,7 @@ fn policy_of(caller: &Caller, name: &str, bucket: Option<Bucket>) -> Option<Reso
     let public = |text: &String| serde_json::from_str(text).is_ok_and(|document: Value| is_public(&document));
     // RestrictPublicBuckets: a public policy lets nobody in from outside the account.
     let document = bucket.policy.filter(|text| !(restricted && foreign && public(text)));
-    Some(ResourcePolicy { owner: bucket.owner, document })
+    Some(ResourcePolicy { owner: bucket.owner, document, must_allow: false })
 }
 
 fn resource_account(owner: Option<&AccountId>) -> Vec<(String, Vec<String>)> {

@@ -48,6 +48,7 @@ pub(crate) fn caller(principal: Principal) -> Caller {
         source_ip: IpAddr::from([127, 0, 0, 1]),
         secure_transport: false,
         user_agent: None,
+        rights: Arc::new(cairn_core::policy::Rights::unrestricted()),
     }
 }
 

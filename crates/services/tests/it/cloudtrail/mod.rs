@@ -122,6 +122,7 @@ impl World {
             source_ip: [127, 0, 0, 1].into(),
             secure_transport: false,
             user_agent: None,
+            rights: std::sync::Arc::new(cairn_core::policy::Rights::unrestricted()),
         }
     }
 
