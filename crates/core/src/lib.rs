@@ -15,6 +15,6 @@ pub mod timestamp;
 
 pub use entropy::{Clock, Entropy};
 pub use id::{AccountId, EventId, Region, TrailArn};
-pub use identity::Principal;
+pub use identity::{Principal, Session, WebIdentity};
 pub use record::Record;
 pub use timestamp::Timestamp;

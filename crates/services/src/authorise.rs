@@ -83,7 +83,9 @@ fn global_context(caller: &Caller) -> Vec<(String, Vec<String>)> {
         Principal::Root { .. } => Some("Account"),
         Principal::IamUser { .. } => Some("User"),
         Principal::Anonymous => Some("Anonymous"),
-        Principal::Service { .. } | Principal::Unknown { .. } => None,
+        Principal::AssumedRole { .. } => Some("AssumedRole"),
+        Principal::FederatedUser { .. } => Some("FederatedUser"),
+        Principal::WebIdentityUser { .. } | Principal::Service { .. } | Principal::Unknown { .. } => None,
     };
     let user_name = match principal {
         Principal::IamUser { user_name, .. } => Some(user_name.clone()),
@@ -200,6 +202,7 @@ mod tests {
             account: principal.account().cloned().unwrap_or_else(|| account(OWNER)),
             principal,
             access_key_id: None,
+            session: None,
             region: "eu-west-1".parse().unwrap(),
             now: Timestamp::from_seconds(1_795_281_866),
             request_id: EventId::from_random([7; 16]),

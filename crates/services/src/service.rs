@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cairn_core::policy::Rights;
-use cairn_core::{AccountId, EventId, Principal, Region, Timestamp};
+use cairn_core::{AccountId, EventId, Principal, Region, Session, Timestamp};
 use cairn_wire::{AwsError, Call, Reply};
 use serde_json::Value;
 
@@ -16,6 +16,8 @@ pub struct Caller {
     pub principal: Principal,
     /// The access key the call was signed with.
     pub access_key_id: Option<String>,
+    /// The session, where that key is a temporary one.
+    pub session: Option<Arc<Session>>,
     /// The account that the call acts in: the principal's own; for anonymous calls that of the resource's owner.
     pub account: AccountId,
     /// The region that the call was signed for.

@@ -1,6 +1,8 @@
 //! Who is calling: the signature's claim, the key it names, and the check of one against the other.
 
-use cairn_core::{Principal, Region, Timestamp};
+use std::sync::Arc;
+
+use cairn_core::{Principal, Region, Session, Timestamp};
 use cairn_services::iam::{Credential, Iam};
 use cairn_wire::front::{Front, Signing};
 use cairn_wire::sigv4::{self, Claim, Limits, SignedPayload};
@@ -99,6 +101,14 @@ impl Identified {
             Self::Stranger { .. } => {
                 Principal::Unknown { claimed_access_key_id: self.access_key_id().map(str::to_owned) }
             }
+        }
+    }
+
+    /// The session of temporary credentials, should the signature verify.
+    pub fn session(&self) -> Option<&Arc<Session>> {
+        match self {
+            Self::Holder { credential, .. } => credential.session.as_ref(),
+            Self::Anonymous | Self::Stranger { .. } => None,
         }
     }
 

@@ -404,6 +404,7 @@ impl Door {
             account: principal.account().cloned().unwrap_or_else(|| self.parts.first_account.clone()),
             principal,
             access_key_id: identified.access_key_id().map(str::to_owned),
+            session: identified.session().cloned(),
             region: sketch.region().clone(),
             now: arrival.now,
             request_id: arrival.request_id.clone(),

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cairn_core::record::Category;
 use cairn_core::record::build::CallEvent;
-use cairn_core::{AccountId, Principal, Region};
+use cairn_core::{AccountId, Principal, Region, Session};
 use cairn_services::{Access, Caller, EventKind, Operation, Service, Target};
 use cairn_store::space::SpaceWatch;
 use cairn_trail::record::OpenIntent;
@@ -34,6 +34,7 @@ pub struct Sketch {
     signature_version: &'static str,
     principal: Principal,
     access_key_id: Option<String>,
+    session: Option<Arc<Session>>,
     recipient: AccountId,
     signed_region: Option<Region>,
     fallback_region: Region,
@@ -63,6 +64,7 @@ impl Sketch {
             signature_version: if in_query("AWSAccessKeyId=") { "SigV2" } else { "SigV4" },
             principal: Principal::Anonymous,
             access_key_id: None,
+            session: None,
             recipient: first_account.clone(),
             signed_region: None,
             fallback_region: DEFAULT_REGION.parse().expect("a region name"),
@@ -84,6 +86,7 @@ impl Sketch {
     pub(super) fn set_identity(&mut self, identified: &Identified) {
         self.principal = identified.principal();
         self.access_key_id = identified.access_key_id().map(str::to_owned);
+        self.session = identified.session().cloned();
         self.signed_region = identified.region();
         if let Some(account) = self.principal.account() {
             self.recipient = account.clone();
@@ -93,6 +96,7 @@ impl Sketch {
     /// The signature did not verify: all that is known of the caller is the key that was claimed.
     pub(super) fn set_unverified(&mut self) {
         self.principal = Principal::Unknown { claimed_access_key_id: self.access_key_id.take() };
+        self.session = None;
     }
 
     /// The region that the call was made in.
@@ -222,7 +226,9 @@ impl Sketch {
             _ => text.clone(),
         });
         Some(CallEvent {
-            user_identity: self.principal.user_identity(self.access_key_id.as_deref()),
+            user_identity: self
+                .principal
+                .user_identity(self.access_key_id.as_deref(), self.session.as_deref()),
             time: self.arrival.now,
             event_source: recorded::event_source(service),
             event_name,

@@ -36,12 +36,16 @@ pub struct Issuer {
 impl From<&Principal> for Requester {
     fn from(principal: &Principal) -> Self {
         match principal {
-            Principal::Root { account, .. } | Principal::IamUser { account, .. } => Self::Identity {
+            Principal::Root { account, .. }
+            | Principal::IamUser { account, .. }
+            | Principal::AssumedRole { account, .. }
+            | Principal::FederatedUser { account, .. } => Self::Identity {
                 account: account.to_string(),
                 arn: principal.arn().unwrap_or_default(),
                 id: principal.principal_id().unwrap_or_default(),
-                issuer: None,
+                issuer: principal.issuer().map(|(arn, id)| Issuer { arn, id }),
             },
+            Principal::WebIdentityUser { provider, .. } => Self::Federated(provider.clone()),
             Principal::Service { name } => Self::Service(name.clone()),
             Principal::Anonymous | Principal::Unknown { .. } => Self::Anonymous,
         }

@@ -4,10 +4,10 @@
 //! memory and written in batches: a write per call would cost more than the call.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
-use cairn_core::{AccountId, Principal, Timestamp};
+use cairn_core::{AccountId, Principal, Session, Timestamp};
 use cairn_store::{CatalogError, Tx};
 use cairn_wire::sigv4::Secret;
 
@@ -32,6 +32,8 @@ pub struct Credential {
     pub account: AccountId,
     /// What it is signed with.
     pub secret: Secret,
+    /// The session, where the key is a temporary one.
+    pub session: Option<Arc<Session>>,
     /// Whether it may be used; an inactive one is refused like an unknown one.
     pub active: bool,
 }
@@ -150,6 +152,7 @@ fn credential(tx: &mut dyn Tx, id: &str) -> Result<Option<Credential>, CatalogEr
         principal,
         account: key.account,
         secret: Secret::new(key.secret),
+        session: None,
         active: key.active,
     }))
 }

@@ -42,6 +42,7 @@ pub(crate) fn caller(principal: Principal) -> Caller {
         account: principal.account().cloned().unwrap_or_else(anonymous_account),
         principal,
         access_key_id: None,
+        session: None,
         region: "us-east-1".parse().unwrap(),
         now: Timestamp::from_seconds(1_795_281_866),
         request_id: EventId::from_random([7; 16]),

@@ -115,6 +115,7 @@ impl World {
         Caller {
             principal: Principal::Root { account: account.clone(), alias: None },
             access_key_id: Some("AKIAEXAMPLE".into()),
+            session: None,
             account,
             region: region.parse::<Region>().unwrap(),
             now: self.clock.now(),
