@@ -91,8 +91,11 @@ fuzz: $(CURDIR)/.tools/bin/cargo-fuzz
 $(CURDIR)/.tools/bin/cargo-fuzz:
 	$(CARGO) install --locked --quiet --root $(CURDIR)/.tools --version 0.13.2 cargo-fuzz
 
+# Everything, or PARTS of it; the numbers are kept in the build's folder as well.
 bench: clients release
-	$(VENV)/bin/python compat/bench.py --cairn $(BUILT)/release/cairn
+	$(CARGO) build --locked --release -p cairn --example load
+	$(VENV)/bin/python compat/bench.py --cairn $(BUILT)/release/cairn --load $(BUILT)/release/examples/load \
+		--json $(BUILT)/bench.json $(if $(PARTS),--parts $(PARTS))
 
 clean:
 	rm -rf $(VENV) .tools target

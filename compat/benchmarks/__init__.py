@@ -1,0 +1,1 @@
+"""The parts of `compat/bench.py`, a module for each part of the table."""
