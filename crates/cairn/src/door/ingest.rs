@@ -25,6 +25,8 @@ use super::{Arrival, Door, log_fault};
 use body::{Decoder, Encoding};
 use spool::{Source, Spool};
 
+pub(super) use spool::MEMORY_BYTES_MAX as SPOOL_MEMORY_BYTES_MAX;
+
 /// Where records are sent.
 pub(super) const PATH: &str = "/v1/events";
 /// The name that the call is signed for; its action is `cairn:PutEvents`, its event source `cairn.amazonaws.com`.
@@ -155,9 +157,10 @@ impl Door {
                     identified.verify_stream(parts, nothing, arrival.now).map_err(forbidden)?;
                 }
                 let name = self.parts.entropy.event_id();
-                let mut spool = Spool::new(self.parts.spool.join(name.as_str()));
+                let room = std::sync::Arc::clone(&self.spool_memory);
+                let mut spool = Spool::new(self.parts.spool.join(name.as_str()), room);
                 while let Some(piece) = body.next().await {
-                    spool.write(&piece.map_err(body_error)?).await?;
+                    spool.write(piece.map_err(body_error)?).await?;
                 }
                 let (source, hash) = spool.finish().await?;
                 identified.verify_hashed(parts, &hash, arrival.now).map_err(forbidden)?;

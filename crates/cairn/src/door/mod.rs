@@ -107,6 +107,8 @@ pub struct Door {
     room: Room,
     underway: Underway,
     ingest_places: Semaphore,
+    /// For bodies that are put aside until their signatures verify.
+    spool_memory: Arc<Semaphore>,
 }
 
 /// One request's arrival.
@@ -151,6 +153,7 @@ impl Door {
             room: Room::default(),
             underway: Underway::default(),
             ingest_places: Semaphore::new(ingest::CALLS_MAX),
+            spool_memory: Arc::new(Semaphore::new(ingest::SPOOL_MEMORY_BYTES_MAX)),
         })
     }
 
