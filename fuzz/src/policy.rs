@@ -1,9 +1,8 @@
 //! Policies: any text is refused or decides, and its decisions keep to the rules of all policies.
 
-use cairn_core::policy::{
-    Document, Effect, Outcome, PrincipalElement, PrincipalPattern, Request, Requester, Selection, Statement,
-    evaluate,
-};
+use cairn_core::policy::{Document, Effect, Outcome, Request, Requester, evaluate};
+
+const DENY_ALL: &str = r#"{"Statement":{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}}"#;
 
 fn requests() -> Vec<Request> {
     let user = Requester::Identity {
@@ -53,14 +52,8 @@ pub fn run(data: &[u8]) {
     let mut reversed = document.clone();
     reversed.statements.reverse();
     let mut denied = document.clone();
-    denied.statements.push(Statement {
-        sid: None,
-        effect: Effect::Deny,
-        principals: Some(PrincipalElement::Principal(vec![PrincipalPattern::Anyone])),
-        actions: Selection::Any(vec!["*".into()]),
-        resources: None,
-        conditions: Vec::new(),
-    });
+    let shut = Document::parse(DENY_ALL).expect("a policy");
+    denied.statements.extend(shut.statements);
     for request in requests() {
         let decision = evaluate(&document, &request);
         let by = decision.statement.map(|at| &document.statements[at]);

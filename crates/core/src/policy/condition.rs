@@ -1,7 +1,8 @@
 //! Conditions: operators, their quantifiers, and when they hold.
 //!
 //! Source: the IAM user guide's pages on condition operators and on multivalued context keys. A missing key fails a
-//! positive operator and satisfies a negated one, `…IfExists` and `ForAllValues`; it fails `ForAnyValue`.
+//! positive operator and satisfies a negated one, `…IfExists` and `ForAllValues`; it fails `ForAnyValue`. Values are
+//! read when the document is parsed. Policy variables stand in values of the string and ARN operators alone.
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -9,14 +10,15 @@ use std::net::IpAddr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::date;
 use super::document::PolicyError;
 use super::json::Node;
-use super::pattern::Pattern;
-use super::{Request, Version, date};
+use super::pattern::{ArnPattern, Pattern, Syntax};
+use super::request::Request;
 
-/// How the values of a key are compared, before negation.
+/// What an operator compares, before negation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Comparison {
+enum Kind {
     StringEquals,
     StringEqualsIgnoreCase,
     StringLike,
@@ -29,16 +31,9 @@ enum Comparison {
     Null,
 }
 
-/// A condition operator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Operator {
-    comparison: Comparison,
-    negated: bool,
-}
-
 /// How an operator takes a key of several values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Quantifier {
+enum Quantifier {
     /// None is written: one of the values must match, or none where the operator is negated.
     None,
     /// `ForAnyValue:`.
@@ -47,14 +42,35 @@ pub enum Quantifier {
     ForAllValues,
 }
 
+/// The values of a policy, read as the operator's type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Wanted {
+    Strings(Vec<Pattern>),
+    StringsIgnoringCase(Vec<Pattern>),
+    Arns(Vec<ArnPattern>),
+    Numbers(&'static [Ordering], Vec<Number>),
+    Dates(&'static [Ordering], Vec<i64>),
+    Booleans(Vec<bool>),
+    Binaries(Vec<Vec<u8>>),
+    Networks(Vec<Network>),
+    /// Whether the key is absent.
+    Absence(Vec<bool>),
+}
+
+/// A finite number, which always equals itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Number(f64);
+
+impl Eq for Number {}
+
 /// One key of a Condition element with its operator and values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     quantifier: Quantifier,
-    operator: Operator,
+    negated: bool,
     if_exists: bool,
-    key: String,
-    values: Vec<String>,
+    key: Box<str>,
+    wanted: Wanted,
 }
 
 const EQUAL: &[Ordering] = &[Ordering::Equal];
@@ -63,58 +79,66 @@ const GREATER: &[Ordering] = &[Ordering::Greater];
 const AT_MOST: &[Ordering] = &[Ordering::Less, Ordering::Equal];
 const AT_LEAST: &[Ordering] = &[Ordering::Greater, Ordering::Equal];
 
-const OPERATORS: &[(&str, Comparison, bool)] = &[
-    ("StringEquals", Comparison::StringEquals, false),
-    ("StringNotEquals", Comparison::StringEquals, true),
-    ("StringEqualsIgnoreCase", Comparison::StringEqualsIgnoreCase, false),
-    ("StringNotEqualsIgnoreCase", Comparison::StringEqualsIgnoreCase, true),
-    ("StringLike", Comparison::StringLike, false),
-    ("StringNotLike", Comparison::StringLike, true),
-    ("NumericEquals", Comparison::Numeric(EQUAL), false),
-    ("NumericNotEquals", Comparison::Numeric(EQUAL), true),
-    ("NumericLessThan", Comparison::Numeric(LESS), false),
-    ("NumericLessThanEquals", Comparison::Numeric(AT_MOST), false),
-    ("NumericGreaterThan", Comparison::Numeric(GREATER), false),
-    ("NumericGreaterThanEquals", Comparison::Numeric(AT_LEAST), false),
-    ("DateEquals", Comparison::Date(EQUAL), false),
-    ("DateNotEquals", Comparison::Date(EQUAL), true),
-    ("DateLessThan", Comparison::Date(LESS), false),
-    ("DateLessThanEquals", Comparison::Date(AT_MOST), false),
-    ("DateGreaterThan", Comparison::Date(GREATER), false),
-    ("DateGreaterThanEquals", Comparison::Date(AT_LEAST), false),
-    ("Bool", Comparison::Bool, false),
-    ("BinaryEquals", Comparison::Binary, false),
-    ("IpAddress", Comparison::Ip, false),
-    ("NotIpAddress", Comparison::Ip, true),
-    ("ArnEquals", Comparison::Arn, false),
-    ("ArnNotEquals", Comparison::Arn, true),
-    ("ArnLike", Comparison::Arn, false),
-    ("ArnNotLike", Comparison::Arn, true),
-    ("Null", Comparison::Null, false),
+const OPERATORS: &[(&str, Kind, bool)] = &[
+    ("StringEquals", Kind::StringEquals, false),
+    ("StringNotEquals", Kind::StringEquals, true),
+    ("StringEqualsIgnoreCase", Kind::StringEqualsIgnoreCase, false),
+    ("StringNotEqualsIgnoreCase", Kind::StringEqualsIgnoreCase, true),
+    ("StringLike", Kind::StringLike, false),
+    ("StringNotLike", Kind::StringLike, true),
+    ("NumericEquals", Kind::Numeric(EQUAL), false),
+    ("NumericNotEquals", Kind::Numeric(EQUAL), true),
+    ("NumericLessThan", Kind::Numeric(LESS), false),
+    ("NumericLessThanEquals", Kind::Numeric(AT_MOST), false),
+    ("NumericGreaterThan", Kind::Numeric(GREATER), false),
+    ("NumericGreaterThanEquals", Kind::Numeric(AT_LEAST), false),
+    ("DateEquals", Kind::Date(EQUAL), false),
+    ("DateNotEquals", Kind::Date(EQUAL), true),
+    ("DateLessThan", Kind::Date(LESS), false),
+    ("DateLessThanEquals", Kind::Date(AT_MOST), false),
+    ("DateGreaterThan", Kind::Date(GREATER), false),
+    ("DateGreaterThanEquals", Kind::Date(AT_LEAST), false),
+    ("Bool", Kind::Bool, false),
+    ("BinaryEquals", Kind::Binary, false),
+    ("IpAddress", Kind::Ip, false),
+    ("NotIpAddress", Kind::Ip, true),
+    ("ArnEquals", Kind::Arn, false),
+    ("ArnNotEquals", Kind::Arn, true),
+    ("ArnLike", Kind::Arn, false),
+    ("ArnNotLike", Kind::Arn, true),
+    ("Null", Kind::Null, false),
 ];
 
 /// The conditions of a Condition element's members.
-pub(super) fn parse(operators: Vec<(String, Node)>) -> Result<Vec<Condition>, PolicyError> {
+pub(super) fn parse(operators: Vec<(String, Node)>, variables: bool) -> Result<Vec<Condition>, PolicyError> {
     let mut conditions = Vec::new();
     for (name, node) in operators {
-        let (quantifier, operator, if_exists) =
-            parse_operator(&name).ok_or_else(|| problem(&name, "is unknown"))?;
+        let operator = parse_operator(&name).ok_or_else(|| problem(&name, "is unknown"))?;
         let Node::Object(keys) = node else { return Err(problem(&name, "must be an object of keys")) };
         for (key, node) in keys {
-            let values = values(node).ok_or_else(|| problem(&format!("{name} {key}"), "is not a value"))?;
+            let element = || format!("{name} {key}");
+            let values = values(node).ok_or_else(|| problem(&element(), "is not a value"))?;
             if key.is_empty() {
                 return Err(problem(&name, "has an empty key"));
             }
-            if let Some(value) = values.iter().find(|value| !operator.takes(value)) {
-                return Err(problem(&format!("{name} {key}"), &format!("does not take {value:?}")));
-            }
-            conditions.push(Condition { quantifier, operator, if_exists, key, values });
+            let wanted = read(operator.kind, &values, variables)
+                .map_err(|value| problem(&element(), &format!("does not take {value:?}")))?;
+            let Operator { quantifier, negated, if_exists, .. } = operator;
+            conditions.push(Condition { quantifier, negated, if_exists, key: key.into(), wanted });
         }
     }
     Ok(conditions)
 }
 
-fn parse_operator(name: &str) -> Option<(Quantifier, Operator, bool)> {
+#[derive(Clone, Copy, Debug)]
+struct Operator {
+    quantifier: Quantifier,
+    kind: Kind,
+    negated: bool,
+    if_exists: bool,
+}
+
+fn parse_operator(name: &str) -> Option<Operator> {
     let (quantifier, name) = match name.split_once(':') {
         None => (Quantifier::None, name),
         Some(("ForAnyValue", name)) => (Quantifier::ForAnyValue, name),
@@ -126,8 +150,32 @@ fn parse_operator(name: &str) -> Option<(Quantifier, Operator, bool)> {
         Some(name) => (name, true),
         None => (name, false),
     };
-    let (_, comparison, negated) = OPERATORS.iter().find(|(known, _, _)| *known == name)?;
-    Some((quantifier, Operator { comparison: *comparison, negated: *negated }, if_exists))
+    let (_, kind, negated) = OPERATORS.iter().find(|(known, _, _)| *known == name)?;
+    Some(Operator { quantifier, kind: *kind, negated: *negated, if_exists })
+}
+
+/// The values as the operator's type, or the first that cannot be one.
+fn read<'a>(kind: Kind, values: &'a [String], variables: bool) -> Result<Wanted, &'a str> {
+    let patterns = |wildcards| -> Vec<Pattern> {
+        let syntax = Syntax { wildcards, variables };
+        values.iter().map(|value| Pattern::compile(value, syntax)).collect()
+    };
+    Ok(match kind {
+        Kind::StringEquals => Wanted::Strings(patterns(false)),
+        Kind::StringLike => Wanted::Strings(patterns(true)),
+        Kind::StringEqualsIgnoreCase => Wanted::StringsIgnoringCase(patterns(false)),
+        Kind::Arn => Wanted::Arns(values.iter().map(|value| ArnPattern::compile(value, variables)).collect()),
+        Kind::Numeric(orders) => Wanted::Numbers(orders, each(values, |value| number(value).map(Number))?),
+        Kind::Date(orders) => Wanted::Dates(orders, each(values, date::parse)?),
+        Kind::Bool => Wanted::Booleans(each(values, boolean)?),
+        Kind::Null => Wanted::Absence(each(values, boolean)?),
+        Kind::Binary => Wanted::Binaries(each(values, |value| STANDARD.decode(value).ok())?),
+        Kind::Ip => Wanted::Networks(each(values, Network::parse)?),
+    })
+}
+
+fn each<'a, T>(values: &'a [String], read: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, &'a str> {
+    values.iter().map(|value| read(value).ok_or(value.as_str())).collect()
 }
 
 fn values(node: Node) -> Option<Vec<String>> {
@@ -148,23 +196,6 @@ fn problem(element: &str, problem: &str) -> PolicyError {
     PolicyError::Condition { element: element.to_owned(), problem: problem.to_owned() }
 }
 
-impl Operator {
-    /// Whether a policy may give this value to the operator.
-    fn takes(self, value: &str) -> bool {
-        match self.comparison {
-            Comparison::StringEquals
-            | Comparison::StringEqualsIgnoreCase
-            | Comparison::StringLike
-            | Comparison::Arn => true,
-            Comparison::Numeric(_) => number(value).is_some(),
-            Comparison::Date(_) => date::parse(value).is_some(),
-            Comparison::Bool | Comparison::Null => boolean(value).is_some(),
-            Comparison::Binary => STANDARD.decode(value).is_ok(),
-            Comparison::Ip => Network::parse(value).is_some(),
-        }
-    }
-}
-
 impl Condition {
     /// The condition key as the document writes it.
     #[must_use]
@@ -172,65 +203,50 @@ impl Condition {
         &self.key
     }
 
-    /// The values as the document writes them.
-    #[must_use]
-    pub fn values(&self) -> &[String] {
-        &self.values
-    }
-
     /// Whether the condition holds for a request.
-    pub(super) fn holds(&self, version: Version, request: &Request) -> bool {
+    pub(super) fn holds(&self, request: &Request) -> bool {
         let found = request.values(&self.key);
-        if self.operator.comparison == Comparison::Null {
-            return self.values.iter().any(|value| boolean(value) == Some(found.is_none()));
+        if let Wanted::Absence(wanted) = &self.wanted {
+            return wanted.contains(&found.is_none());
         }
         let Some(found) = found else {
             return match self.quantifier {
                 _ if self.if_exists => true,
                 Quantifier::ForAllValues => true,
                 Quantifier::ForAnyValue => false,
-                Quantifier::None => self.operator.negated,
+                Quantifier::None => self.negated,
             };
         };
-        let matches =
-            |value: &String| self.values.iter().any(|wanted| self.equal(wanted, value, version, request));
+        let mut found = found.iter();
         match self.quantifier {
-            Quantifier::None => found.iter().any(matches) != self.operator.negated,
-            Quantifier::ForAnyValue => found.iter().any(|value| matches(value) != self.operator.negated),
-            Quantifier::ForAllValues => found.iter().all(|value| matches(value) != self.operator.negated),
+            Quantifier::None => found.any(|value| self.wants(value, request)) != self.negated,
+            Quantifier::ForAnyValue => found.any(|value| self.wants(value, request) != self.negated),
+            Quantifier::ForAllValues => found.all(|value| self.wants(value, request) != self.negated),
         }
     }
 
-    /// Whether a value of the request compares, before negation, with a value of the policy. What cannot be read as
-    /// the operator's type compares with nothing.
-    fn equal(&self, wanted: &str, value: &str, version: Version, request: &Request) -> bool {
-        let pattern = |wildcards| Pattern::expand(wanted, version, request, wildcards);
-        match self.operator.comparison {
-            Comparison::StringEquals => pattern(false).is_some_and(|pattern| pattern.matches(value)),
-            Comparison::StringEqualsIgnoreCase => {
-                pattern(false).is_some_and(|pattern| pattern.matches_ignoring_case(value))
+    /// Whether a value of the request compares, before negation, with one of the policy. What cannot be read as the
+    /// operator's type compares with nothing.
+    fn wants(&self, value: &str, request: &Request) -> bool {
+        match &self.wanted {
+            Wanted::Strings(wanted) => wanted.iter().any(|pattern| pattern.matches(value, request)),
+            Wanted::StringsIgnoringCase(wanted) => {
+                wanted.iter().any(|pattern| pattern.matches_ignoring_case(value, request))
             }
-            Comparison::StringLike => pattern(true).is_some_and(|pattern| pattern.matches(value)),
-            Comparison::Arn => pattern(true).is_some_and(|pattern| pattern.matches_arn(value)),
-            Comparison::Numeric(orders) => match (number(value), number(wanted)) {
-                (Some(value), Some(wanted)) => {
-                    value.partial_cmp(&wanted).is_some_and(|order| orders.contains(&order))
-                }
-                _ => false,
-            },
-            Comparison::Date(orders) => match (date::parse(value), date::parse(wanted)) {
-                (Some(value), Some(wanted)) => orders.contains(&value.cmp(&wanted)),
-                _ => false,
-            },
-            Comparison::Bool => boolean(wanted).is_some() && boolean(wanted) == boolean(value),
-            Comparison::Binary => STANDARD
-                .decode(wanted)
-                .is_ok_and(|bytes| STANDARD.decode(value).is_ok_and(|found| found == bytes)),
-            Comparison::Ip => match (Network::parse(wanted), value.parse::<IpAddr>()) {
-                (Some(network), Ok(address)) => network.contains(address),
-                _ => false,
-            },
-            Comparison::Null => false,
+            Wanted::Arns(wanted) => wanted.iter().any(|pattern| pattern.matches_arn(value, request)),
+            Wanted::Numbers(orders, wanted) => number(value).is_some_and(|value| {
+                wanted.iter().any(|Number(wanted)| {
+                    value.partial_cmp(wanted).is_some_and(|order| orders.contains(&order))
+                })
+            }),
+            Wanted::Dates(orders, wanted) => date::parse(value)
+                .is_some_and(|value| wanted.iter().any(|wanted| orders.contains(&value.cmp(wanted)))),
+            Wanted::Booleans(wanted) => boolean(value).is_some_and(|value| wanted.contains(&value)),
+            Wanted::Binaries(wanted) => STANDARD.decode(value).is_ok_and(|value| wanted.contains(&value)),
+            Wanted::Networks(wanted) => value
+                .parse::<IpAddr>()
+                .is_ok_and(|address| wanted.iter().any(|network| network.contains(address))),
+            Wanted::Absence(_) => false,
         }
     }
 }
@@ -251,6 +267,7 @@ fn number(text: &str) -> Option<f64> {
 }
 
 /// A range of addresses. IPv6 addresses that carry IPv4 ones count as those.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Network {
     base: IpAddr,
     prefix_bits: u32,

@@ -42,7 +42,8 @@ fn time_of_day_ms(text: &str) -> Option<i64> {
     if fraction.is_empty() || !fraction.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let millis: i64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
+    let digit = |at: usize| fraction.as_bytes().get(at).map_or(0, |digit| i64::from(digit - b'0'));
+    let millis = digit(0) * 100 + digit(1) * 10 + digit(2);
     let mut parts = clock.split(':');
     let (hour, minute) = (digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
     let second = parts.next().map_or(Some(0), |part| digits(part, 2))?;
@@ -69,6 +70,7 @@ mod tests {
             ("1970-01-01T00:01Z", Some(60_000)),
             ("1970-01-01T01:00:01+01:00", Some(1_000)),
             ("1970-01-01T00:00:00.25-00:01", Some(60_250)),
+            ("1970-01-01T00:00:00.1239Z", Some(123)),
             ("1795281866", Some(1_795_281_866_000)),
             ("2026-11-21T17:24:26Z", Some(1_795_281_866_000)),
             ("1969-12-31", Some(-DAY_MS)),

@@ -2,6 +2,7 @@
 
 use super::condition::{self, Condition};
 use super::json::Node;
+use super::pattern::{ArnPattern, Pattern, Syntax};
 
 /// The largest document of any kind, that of a KMS key policy. Services hold their own, smaller limits.
 pub(super) const DOCUMENT_SIZE_BYTES_MAX: usize = 32 * 1024;
@@ -102,29 +103,10 @@ pub enum PrincipalElement {
 
 /// Action or NotAction, Resource or NotResource.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Selection {
-    /// What matches one of these.
-    Any(Vec<String>),
-    /// What matches none of these.
-    Not(Vec<String>),
-}
-
-impl Selection {
-    /// Whether the selection takes in what `matches` is about.
-    pub(super) fn selects(&self, matches: impl Fn(&str) -> bool) -> bool {
-        match self {
-            Self::Any(texts) => texts.iter().any(|text| matches(text)),
-            Self::Not(texts) => !texts.iter().any(|text| matches(text)),
-        }
-    }
-
-    /// The texts as written.
-    #[must_use]
-    pub fn texts(&self) -> &[String] {
-        match self {
-            Self::Any(texts) | Self::Not(texts) => texts,
-        }
-    }
+pub(super) struct Selection<P> {
+    /// Whether it takes in what matches none of the patterns.
+    pub(super) negated: bool,
+    pub(super) patterns: Vec<P>,
 }
 
 /// One statement.
@@ -137,11 +119,11 @@ pub struct Statement {
     /// Whom it is about; none in an identity policy.
     pub principals: Option<PrincipalElement>,
     /// Which actions.
-    pub actions: Selection,
+    pub(super) actions: Selection<Pattern>,
     /// Which resources; none in a role's trust policy, which is about the role.
-    pub resources: Option<Selection>,
+    pub(super) resources: Option<Selection<ArnPattern>>,
     /// Under which conditions; all must hold.
-    pub conditions: Vec<Condition>,
+    pub(super) conditions: Vec<Condition>,
 }
 
 /// A policy document.
@@ -177,15 +159,17 @@ impl Document {
         let statements = match take(&mut members, "Statement") {
             None => return Err(element("Statement", "is missing")),
             Some(Node::List(list)) if list.is_empty() => return Err(element("Statement", "is empty")),
-            Some(Node::List(list)) => list.into_iter().map(statement).collect::<Result<_, _>>()?,
-            Some(single) => vec![statement(single)?],
+            Some(Node::List(list)) => {
+                list.into_iter().map(|node| statement(node, version)).collect::<Result<_, _>>()?
+            }
+            Some(single) => vec![statement(single, version)?],
         };
         no_more(&members, "policy")?;
         Ok(Self { version, id, statements })
     }
 }
 
-fn statement(node: Node) -> Result<Statement, PolicyError> {
+fn statement(node: Node, version: Version) -> Result<Statement, PolicyError> {
     let Node::Object(mut members) = node else { return Err(element("Statement", "must be an object")) };
     let members = &mut members;
     let sid = text_member(members, "Sid")?;
@@ -200,18 +184,28 @@ fn statement(node: Node) -> Result<Statement, PolicyError> {
         Some((node, false)) => Some(PrincipalElement::Principal(principals(node)?)),
         Some((node, true)) => Some(PrincipalElement::NotPrincipal(principals(node)?)),
     };
-    let actions = selection(members, "Action", "NotAction")?.ok_or(element("Action", "is missing"))?;
-    if let Some(value) = actions.texts().iter().find(|text| !is_action(text)) {
+    let variables = version == Version::V2012;
+    let (action_texts, not_actions) =
+        selection(members, "Action", "NotAction")?.ok_or_else(|| element("Action", "is missing"))?;
+    if let Some(value) = action_texts.iter().find(|text| !is_action(text)) {
         return Err(PolicyError::Action { value: value.clone() });
     }
-    let resources = selection(members, "Resource", "NotResource")?;
-    let resource_texts = resources.as_ref().map_or(&[][..], Selection::texts);
-    if let Some(value) = resource_texts.iter().find(|text| !is_resource(text)) {
-        return Err(PolicyError::Resource { value: value.clone() });
-    }
+    let actions = Selection { negated: not_actions, patterns: compile(&action_texts, action_pattern) };
+    let resources = match selection(members, "Resource", "NotResource")? {
+        None => None,
+        Some((texts, negated)) => {
+            if let Some(value) = texts.iter().find(|text| !is_resource(text)) {
+                return Err(PolicyError::Resource { value: value.clone() });
+            }
+            Some(Selection {
+                negated,
+                patterns: compile(&texts, |text| ArnPattern::compile(text, variables)),
+            })
+        }
+    };
     let conditions = match take(members, "Condition") {
         None => Vec::new(),
-        Some(Node::Object(operators)) => condition::parse(operators)?,
+        Some(Node::Object(operators)) => condition::parse(operators, variables)?,
         Some(_) => return Err(element("Condition", "must be an object")),
     };
     no_more(members, "Statement")?;
@@ -290,12 +284,25 @@ fn one_of(members: &mut Members, name: &str, not_name: &str) -> Result<Option<(N
     }
 }
 
-fn selection(members: &mut Members, name: &str, not_name: &str) -> Result<Option<Selection>, PolicyError> {
-    Ok(match one_of(members, name, not_name)? {
-        None => None,
-        Some((node, false)) => Some(Selection::Any(texts(node, name)?)),
-        Some((node, true)) => Some(Selection::Not(texts(node, not_name)?)),
-    })
+/// The texts of one of two elements, and whether it is the second.
+fn selection(
+    members: &mut Members,
+    name: &str,
+    not_name: &str,
+) -> Result<Option<(Vec<String>, bool)>, PolicyError> {
+    let found = one_of(members, name, not_name)?;
+    found
+        .map(|(node, negated)| Ok((texts(node, if negated { not_name } else { name })?, negated)))
+        .transpose()
+}
+
+fn compile<P>(texts: &[String], pattern: impl Fn(&str) -> P) -> Vec<P> {
+    texts.iter().map(|text| pattern(text)).collect()
+}
+
+/// Actions have wildcards and no variables.
+fn action_pattern(text: &str) -> Pattern {
+    Pattern::compile(text, Syntax { wildcards: true, variables: false })
 }
 
 /// One text or a list of at least one.

@@ -1,7 +1,6 @@
 //! What one document says of one request.
 
-use super::document::{Document, Effect, PrincipalElement, PrincipalPattern, Statement, Version};
-use super::pattern::{self, Pattern};
+use super::document::{Document, Effect, PrincipalElement, PrincipalPattern, Statement};
 use super::request::{Request, Requester};
 
 /// What a document says of a request.
@@ -41,7 +40,7 @@ pub fn evaluate(document: &Document, request: &Request) -> Decision {
 pub fn evaluate_attached(document: &Document, request: &Request) -> Decision {
     let mut allowed_by = None;
     for (index, statement) in document.statements.iter().enumerate() {
-        if statement.principals.is_some() || !applies(document.version, statement, request) {
+        if statement.principals.is_some() || !applies(statement, request) {
             continue;
         }
         match statement.effect {
@@ -72,7 +71,7 @@ pub(super) fn reach(document: &Document, request: &Request) -> Result<(Decision,
     let mut allowed_by: Option<(usize, Reach)> = None;
     for (index, statement) in document.statements.iter().enumerate() {
         let Some(reach) = principal_reach(statement, &request.requester) else { continue };
-        if !applies(document.version, statement, request) {
+        if !applies(statement, request) {
             continue;
         }
         match statement.effect {
@@ -96,13 +95,24 @@ fn decision(document: &Document, outcome: Outcome, index: usize) -> Decision {
 }
 
 /// Whether everything but the principal of a statement takes in the request.
-fn applies(version: Version, statement: &Statement, request: &Request) -> bool {
-    statement.actions.selects(|action| Pattern::glob(action).matches_ignoring_case(&request.action))
-        && statement.resources.as_ref().is_none_or(|resources| {
-            resources
-                .selects(|resource| pattern::resource_matches(resource, version, request, &request.resource))
-        })
-        && statement.conditions.iter().all(|condition| condition.holds(version, request))
+fn applies(statement: &Statement, request: &Request) -> bool {
+    let actions = &statement.actions;
+    actions.patterns.iter().any(|action| action.matches_ignoring_case(&request.action, request))
+        != actions.negated
+        && resource_applies(statement, request)
+        && statement.conditions.iter().all(|condition| condition.holds(request))
+}
+
+/// Whether the Resource or NotResource element takes in the resource. With a variable that has no value, NotResource of
+/// an Allow takes in nothing: what it excludes cannot be known.
+fn resource_applies(statement: &Statement, request: &Request) -> bool {
+    let Some(resources) = &statement.resources else { return true };
+    let is_unknown = || resources.patterns.iter().any(|pattern| !pattern.is_resolved(request));
+    if resources.negated && statement.effect == Effect::Allow && is_unknown() {
+        return false;
+    }
+    resources.patterns.iter().any(|pattern| pattern.matches_resource(&request.resource, request))
+        != resources.negated
 }
 
 /// Whether the Principal or NotPrincipal element takes in the requester, and as whom.

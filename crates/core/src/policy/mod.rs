@@ -17,13 +17,11 @@ mod json;
 mod pattern;
 mod request;
 
-pub use condition::{Condition, Operator, Quantifier};
+pub use condition::Condition;
 pub use decide::{
     AttachedPolicy, NamedPolicy, PolicyKind, Question, Reason, Rights, Verdict, Witness, decide,
 };
-pub use document::{
-    Document, Effect, PolicyError, PrincipalElement, PrincipalPattern, Selection, Statement, Version,
-};
+pub use document::{Document, Effect, PolicyError, PrincipalElement, PrincipalPattern, Statement, Version};
 pub use evaluate::{Decision, Outcome, evaluate, evaluate_attached};
 pub use request::{Issuer, Request, Requester};
 

@@ -294,7 +294,9 @@ fn variables_are_replaced_by_literal_values() {
     assert!(!allows(r#""Resource":"arn:aws:s3:::b/${aws:username}/*""#, &request));
     request.context.clear();
     assert!(!allows(r#""Resource":"arn:aws:s3:::b/${aws:username}/*""#, &request));
-    assert!(allows(r#""NotResource":"arn:aws:s3:::b/${aws:username}/*""#, &request));
+    let unknown = r#""NotResource":"arn:aws:s3:::b/${aws:username}/*""#;
+    assert_eq!(outcome("Allow", unknown, &request), Outcome::Neutral);
+    assert_eq!(outcome("Deny", unknown, &request), Outcome::ExplicitDeny);
     assert!(allows(r#""Resource":"arn:aws:s3:::b/${aws:username, 'alice'}/*""#, &request));
     request.resource = "arn:aws:s3:::b/${x".into();
     assert!(allows(r#""Resource":"arn:aws:s3:::b/${$}{x""#, &request));
