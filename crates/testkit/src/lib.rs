@@ -6,10 +6,12 @@
 mod catalog;
 mod fixtures;
 mod log;
+mod seal;
 
 pub use catalog::memory_catalog;
 pub use fixtures::fixtures;
 pub use log::memory_log;
+pub use seal::fixed_sealer;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
