@@ -1,17 +1,18 @@
-//! What tests hand in for the clock, for randomness, for the catalog and for the event log. Dev-dependencies only.
+//! What tests hand in for the clock, for randomness, for the disk, for the catalog and for the event log. Dev-dependencies only.
 //!
 //! Unit tests inside cairn-core and cairn-store see other types than this crate does; it is for integration tests and
 //! for the crates above them.
 
 mod catalog;
+mod chance;
+pub mod disk;
 mod fixtures;
 mod log;
-mod seal;
 
 pub use catalog::memory_catalog;
+pub use chance::Chance;
 pub use fixtures::fixtures;
 pub use log::memory_log;
-pub use seal::fixed_sealer;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
