@@ -16,9 +16,8 @@ use cairn_store::blobs::FileBlobs;
 use cairn_store::catalog::sqlite::SqliteCatalog;
 use cairn_store::history::{SegmentHistory, SegmentSettings};
 use cairn_store::log::{LogSettings, SegmentLog};
-use cairn_store::seal;
 use cairn_store::space::{Space, SpaceWatch, Watermarks};
-use cairn_store::{Catalog, EventLog, History, Sealer};
+use cairn_store::{Catalog, EventLog, History};
 use cairn_trail::delivery::{DeliverySettings, DeliveryStage};
 use cairn_trail::digest::{DigestSettings, DigestStage};
 use cairn_trail::history::HistoryStage;
@@ -35,7 +34,6 @@ use crate::data_folder::{DataFolder, RootKeys, ServerFile};
 use crate::door::{BUFFERED_BODY_BYTES_MAX, Door, DoorParts, Server};
 use crate::env::{key_lines, place_lines};
 use crate::failpoint;
-use crate::root_key;
 use crate::settings::Settings;
 use crate::stages::Stages;
 use crate::system::{SystemClock, SystemEntropy};
@@ -48,9 +46,6 @@ const BLOCKING_THREADS_MAX: usize = 8;
 const KEY_USE_INTERVAL: Duration = Duration::from_secs(60);
 /// How often blobs without an object are looked for.
 const GARBAGE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
-
-/// About how many segments of the log are kept for what the history has only in memory.
-const SEGMENTS_KEPT_FOR_HISTORY: usize = 4;
 
 /// Files and connections that may be open at a time.
 const OPEN_FILES_WANTED: u64 = 8192;
@@ -87,8 +82,6 @@ struct Ground {
     entropy: Arc<dyn Entropy>,
     registry: Registry,
     catalog: Catalog,
-    /// Seals all secrets.
-    sealer: Sealer,
     log: Arc<dyn EventLog>,
     history: Arc<dyn History>,
     recorder: Recorder,
@@ -110,7 +103,6 @@ async fn serve(settings: &Settings, folder: &DataFolder) -> Result<(), Box<dyn E
     let mut signals = Signals::listen()?;
     let ground = open_ground(settings, folder).await?;
     let services = open_services(settings, folder, &ground)?;
-    seal_clear_secrets(folder, &ground, &services).await?;
     recover(&ground).await?;
     let root = services.iam.ensure_first_account(settings.account.as_ref()).await?;
     let spool = folder.empty_subfolder("spool")?;
@@ -120,7 +112,7 @@ async fn serve(settings: &Settings, folder: &DataFolder) -> Result<(), Box<dyn E
     let (stop, stopped) = watch::channel(false);
     let stages = start_stages(settings, &ground, &services, stopped.clone()).await?;
     let place = folder.write_server(&server.endpoint(), &settings.region)?;
-    folder.write_credentials(&all_root_keys(&services.iam).await?, &ground.sealer)?;
+    folder.write_credentials(all_root_keys(&services.iam).await?)?;
     announce(settings, &place, &root);
 
     let serving = tokio::spawn(server.run(Arc::clone(&door), stopped));
@@ -139,40 +131,20 @@ async fn recover(ground: &Ground) -> Result<(), Box<dyn Error>> {
     let unsettled = intents::unsettled(&*ground.log, &ground.catalog).await?;
     failpoint::reach(failpoint::DURING_RECOVERY);
     intents::settle(&*ground.log, &*ground.clock, unsettled).await?;
-    failpoint::reach(failpoint::AFTER_RECOVERY);
-    Ok(())
-}
-
-/// Seals the secrets that an earlier version kept in clear, and wipes what it left of them. The folder's own file of
-/// secrets is replaced later, so a start that is cut short in between is made up for by the next.
-async fn seal_clear_secrets(
-    folder: &DataFolder,
-    ground: &Ground,
-    services: &Services,
-) -> Result<(), Box<dyn Error>> {
-    let access_keys = services.iam.seal_clear_secrets().await?;
-    let signing_keys = services.keys.seal_clear_keys().await?;
-    if access_keys || signing_keys || folder.has_clear_credentials()? {
-        ground.catalog.scrub().await?;
-        tracing::info!("the secrets that an earlier version kept in clear are sealed");
-    }
     Ok(())
 }
 
 async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground, Box<dyn Error>> {
     let registry = Registry::new();
-    let root_key_file = settings.root_key_file.clone();
-    let root = root_key::source(&settings.data, root_key_file, root_key::passphrase(root_key::PASSPHRASE))?;
-    let sealer = seal::root::open(&folder.seal_path(), &root)?;
     let (space, log_settings) = open_space(settings, &registry)?;
     let space = Arc::new(space);
-    let catalog = failpoint::catalog(SqliteCatalog::open(&folder.join("catalog.sqlite"), &registry)?);
-    let log_folder = folder.join("log");
-    let segment_size_bytes = usize::try_from(log_settings.segment_size_bytes)?;
-    let log = SegmentLog::open_on_disk(&failpoint::disk(), &log_folder, log_settings, &registry)?;
-    let log: Arc<dyn EventLog> = Arc::new(log.watched_by(Arc::clone(&space)));
+    let catalog = Catalog::new(SqliteCatalog::open(&folder.join("catalog.sqlite"), &registry)?);
+    let log: Arc<dyn EventLog> = Arc::new(
+        SegmentLog::open(&folder.join("log"), log_settings, &registry)?.watched_by(Arc::clone(&space)),
+    );
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let history_settings = history_settings(settings.history_retention, segment_size_bytes);
+    let history_settings =
+        SegmentSettings { retention: settings.history_retention, ..SegmentSettings::default() };
     let history =
         SegmentHistory::open(&folder.join("history"), catalog.clone(), Arc::clone(&clock), history_settings)
             .await?;
@@ -185,7 +157,6 @@ async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground,
         entropy: Arc::new(SystemEntropy::new()),
         registry,
         catalog,
-        sealer,
         log,
         history: Arc::new(history),
         ingest: Arc::new(ingest),
@@ -193,20 +164,10 @@ async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground,
     })
 }
 
-/// What the history has in memory keeps segments of the log: of small ones it keeps few.
-fn history_settings(retention: Duration, segment_size_bytes: usize) -> SegmentSettings {
-    let defaults = SegmentSettings::default();
-    let tail_size_bytes_max =
-        defaults.tail_size_bytes_max.min(segment_size_bytes.saturating_mul(SEGMENTS_KEPT_FOR_HISTORY));
-    SegmentSettings { retention, tail_size_bytes_max, ..defaults }
-}
-
 /// Watches the disk, and fits the log's segments to it.
 fn open_space(settings: &Settings, registry: &Registry) -> Result<(SpaceWatch, LogSettings), Box<dyn Error>> {
     let disk = Space::of(&settings.data)?;
-    let segment_size_bytes = settings.log_segment_size_bytes.unwrap_or(disk.segment_size_bytes());
-    let (warn_bytes, reserve_bytes) = (settings.disk_warn_bytes, settings.disk_reserve_bytes);
-    let marks = Watermarks::new(warn_bytes, reserve_bytes, disk, segment_size_bytes);
+    let marks = Watermarks::new(settings.disk_warn_bytes, settings.disk_reserve_bytes, disk);
     if settings.disk_reserve_bytes.is_some_and(|set| set < marks.reserve_bytes) {
         tracing::warn!(
             reserve_bytes = marks.reserve_bytes,
@@ -215,7 +176,7 @@ fn open_space(settings: &Settings, registry: &Registry) -> Result<(SpaceWatch, L
     }
     let data = settings.data.clone();
     let watch = SpaceWatch::new(move || Space::of(&data), marks, registry)?;
-    Ok((watch, LogSettings { segment_size_bytes, ..LogSettings::default() }))
+    Ok((watch, LogSettings { segment_size_bytes: disk.segment_size_bytes(), ..LogSettings::default() }))
 }
 
 fn open_services(
@@ -228,12 +189,7 @@ fn open_services(
     let rotate_after = settings.key_rotation_interval;
     let key_settings = KeySettings { rotate_after, validity: rotate_after + rotate_after / 2 };
     Ok(Services {
-        iam: Arc::new(Iam::new(
-            ground.catalog.clone(),
-            Arc::clone(clock),
-            Arc::clone(entropy),
-            ground.sealer.clone(),
-        )),
+        iam: Arc::new(Iam::new(ground.catalog.clone(), Arc::clone(clock), Arc::clone(entropy))),
         s3: Arc::new(S3::new(
             ground.catalog.clone(),
             Arc::new(blobs.clone()),
@@ -241,12 +197,7 @@ fn open_services(
             Arc::clone(entropy),
         )),
         blobs,
-        keys: SigningKeys::new(
-            ground.catalog.clone(),
-            Arc::clone(clock),
-            key_settings,
-            ground.sealer.clone(),
-        ),
+        keys: SigningKeys::new(ground.catalog.clone(), Arc::clone(clock), key_settings),
     })
 }
 
@@ -305,18 +256,17 @@ async fn start_stages(
     history.register(registry)?;
     // Before the first call: what was only in memory when the last server stopped is to be found again.
     history.run_once().await?;
-    let bucket = failpoint::bucket(Arc::clone(&services.s3) as _);
     let delivery = DeliveryStage::new(
         Arc::clone(log),
         ground.catalog.clone(),
-        Arc::clone(&bucket),
+        Arc::clone(&services.s3) as _,
         Arc::clone(clock),
         DeliverySettings { delivery_interval: settings.delivery_interval, ..DeliverySettings::default() },
         registry,
     )?;
     let digest = DigestStage::new(
         ground.catalog.clone(),
-        Arc::clone(&bucket),
+        Arc::clone(&services.s3) as _,
         services.keys.clone(),
         Arc::clone(clock),
         &DigestSettings { digest_interval: settings.digest_interval },
@@ -329,7 +279,6 @@ async fn start_stages(
     running.start_digest(digest);
     let intents = IntentMark::new(ground.recorder.clone(), ground.catalog.clone());
     running.start_trim(
-        settings.delivery_interval,
         Arc::clone(log),
         Arc::clone(&ground.history),
         delivery,

@@ -243,20 +243,8 @@ impl SegmentLog {
     /// [`LogError::Locked`] where another process has it open, [`LogError::Corrupt`] where entries are damaged that
     /// were acknowledged, [`LogError::Version`] where a newer program wrote it.
     pub fn open(dir: &Path, settings: LogSettings, registry: &Registry) -> Result<Self, LogError> {
-        Self::open_on_disk(&(Arc::new(SystemDisk) as _), dir, settings, registry)
-    }
-
-    /// As [`SegmentLog::open`], on `disk`.
-    ///
-    /// # Errors
-    /// As [`SegmentLog::open`].
-    pub fn open_on_disk(
-        disk: &Arc<dyn Disk>,
-        dir: &Path,
-        settings: LogSettings,
-        registry: &Registry,
-    ) -> Result<Self, LogError> {
-        Self::open_on(disk, dir, settings, registry, |writer, queued| {
+        let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
+        Self::open_on(&disk, dir, settings, registry, |writer, queued| {
             std::thread::Builder::new()
                 .name("event-log".into())
                 .spawn(move || writer.run(queued))
@@ -353,14 +341,16 @@ impl SegmentLog {
     }
 }
 
-/// Makes `dir` where it is missing, durably.
+/// Makes `dir` and what is missing above it, durably. Its own name is made durable at each start: who made it may have
+/// died before.
 fn make_directory(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
-    if disk.is_dir(dir) {
-        return Ok(());
+    let missing =
+        dir.ancestors().take_while(|above| above.file_name().is_some() && !disk.is_dir(above)).count();
+    if missing > 0 {
+        disk.create_dir_all(dir).map_err(failed("make the log's directory"))?;
     }
-    disk.create_dir_all(dir).map_err(failed("make the log's directory"))?;
-    let parent = disk.canonicalize(dir).map_err(failed("find the log's directory"))?;
-    parent.parent().map_or(Ok(()), |parent| segment::sync_directory(disk, parent))
+    let whole = disk.canonicalize(dir).map_err(failed("find the log's directory"))?;
+    whole.ancestors().skip(1).take(missing.max(1)).try_for_each(|above| segment::sync_directory(disk, above))
 }
 
 /// Takes the directory for this process.
@@ -384,28 +374,25 @@ fn open_end(
         segments.push(first);
         return Ok((file, SEGMENT_HEADER_BYTES as u64, settings.segment_size_bytes, 0));
     };
-    let Recovered { end, end_offset, sealed, torn } = segment::recover(last)?;
-    if sealed {
+    let found = segment::recover(last)?;
+    let Recovered { end, end_offset, .. } = found;
+    if found.sealed {
         // The segment after it is lost: a seal is written only once that is there.
         return Err(last.corrupt(end_offset));
     }
-    for (at, pair) in segments.windows(2).enumerate() {
-        let [before, after] = pair else { unreachable!("windows of two") };
-        match before.check_sealed(after.base) {
-            Err(LogError::Corrupt { .. }) if at + 2 == segments.len() && end == after.base => {
-                segment::finish_sealing(before, after.base)?;
-            }
-            checked => checked?,
-        }
+    // The last segment's name may be seen and not be durable; that comes before the seal that says it is there.
+    segment::sync_directory(&**disk, dir)?;
+    if let [.., before, last] = segments.as_slice() {
+        segment::seal_again(before, last.base, end == last.base)?;
     }
-    let file = last.open_to_write()?;
-    if torn {
+    for pair in segments.windows(2) {
+        pair[0].check_sealed(pair[1].base)?;
+    }
+    if found.torn {
         tracing::warn!(segment = last.name(), end_offset, "cut a write that a crash had torn");
     }
-    let mut room_end = segment::size_of(&*file)?;
-    if torn || room_end < settings.segment_size_bytes {
-        room_end = segment::cut_and_reserve(&*file, end_offset, settings.segment_size_bytes)?;
-    }
+    let file = last.open_to_write()?;
+    let room_end = segment::make_durable(&*file, &found, settings.segment_size_bytes)?;
     Ok((file, end_offset, room_end, end))
 }
 

@@ -143,11 +143,12 @@ impl Segment {
         }
     }
 
-    /// Checks the ends of a segment that another follows: its header, and a seal that leads to `next_base`.
+    /// Checks the ends of a segment that another follows: its header, and a seal that leads to `next_base`. Returns the
+    /// seal's offset.
     ///
     /// # Errors
     /// [`LogError::Corrupt`] where they are not so.
-    pub(super) fn check_sealed(&self, next_base: u64) -> Result<(), LogError> {
+    pub(super) fn check_sealed(&self, next_base: u64) -> Result<u64, LogError> {
         let file = self.open().map_err(failed("open a segment"))?;
         self.check_header(&*file)?;
         let size_bytes = size_of(&*file)?;
@@ -156,7 +157,7 @@ impl Segment {
         let read = file.read_up_to(&mut bytes, at).map_err(failed("read a segment's seal"))?;
         let seal = Frame::decode(&bytes[..read]).filter(|seal| seal.is_sound(&bytes[..read]));
         match seal {
-            Some(seal) if seal.kind == FrameKind::Seal && seal.position == next_base => Ok(()),
+            Some(seal) if seal.kind == FrameKind::Seal && seal.position == next_base => Ok(at),
             _ => Err(self.corrupt(at)),
         }
     }
@@ -237,6 +238,8 @@ pub(super) struct Recovered {
     pub(super) end_offset: u64,
     /// Whether the segment is full: its last frame is a seal.
     pub(super) sealed: bool,
+    /// Where the last write began: what is from there on was perhaps seen by a process that died before it was durable.
+    pub(super) write_offset: u64,
     /// Whether bytes of a torn write follow: of a torn frame, or of an append that is not whole.
     pub(super) torn: bool,
 }
@@ -253,6 +256,7 @@ pub(super) fn recover(segment: &Segment) -> Result<Recovered, LogError> {
     let (mut end, mut end_offset, mut next) = (segment.base, reader.offset(), segment.base);
     // The write that an append which goes on belongs to: an append is never cut into two.
     let mut write = None;
+    let mut write_offset = end_offset;
     loop {
         let at = reader.offset();
         match reader.next()? {
@@ -263,10 +267,13 @@ pub(super) fn recover(segment: &Segment) -> Result<Recovered, LogError> {
             }
             Step::Frame { frame: Frame { kind: FrameKind::Seal, .. }, .. } => {
                 let end_offset = reader.offset();
-                return Ok(Recovered { end, end_offset, sealed: true, torn: false });
+                return Ok(Recovered { end, end_offset, sealed: true, write_offset, torn: false });
             }
             Step::Frame { offset, frame, .. } => {
                 segment.note(next, offset);
+                if frame.group_start() == next {
+                    write_offset = offset;
+                }
                 next += 1;
                 write = frame.append_goes_on.then(|| frame.group_start());
                 if !frame.append_goes_on {
@@ -276,7 +283,8 @@ pub(super) fn recover(segment: &Segment) -> Result<Recovered, LogError> {
             Step::Stop => {
                 let torn = is_torn(segment, &*file, at, next)? || next > end;
                 segment.forget_from(end);
-                return Ok(Recovered { end, end_offset, sealed: false, torn });
+                let write_offset = write_offset.min(end_offset);
+                return Ok(Recovered { end, end_offset, sealed: false, write_offset, torn });
             }
         }
     }
@@ -322,19 +330,24 @@ fn is_sound_at(file: &dyn DiskFile, frame: &Frame, at: u64, size_bytes: u64) -> 
     Ok(frame.is_sound(&bytes[..read]))
 }
 
-/// Does the rest of what a crash kept the writer from doing between making the segment with `next_base`, still empty,
-/// and having sealed `segment`.
+/// Seals `segment` again, which the one with `next_base` follows: its seal may be seen and not be durable. Where that one
+/// is still `unused`, a crash may have kept the writer from sealing this one at all.
 ///
 /// # Errors
 /// [`LogError::Corrupt`] where `segment` does not end just before `next_base`.
-pub(super) fn finish_sealing(segment: &Segment, next_base: u64) -> Result<(), LogError> {
-    let found = recover(segment)?;
-    if found.end != next_base {
-        return Err(segment.corrupt(found.end_offset));
-    }
-    let seal_bytes = if found.sealed { FRAME_HEADER_BYTES as u64 } else { 0 };
-    let file = segment.open_to_write()?;
-    seal(&*file, found.end_offset - seal_bytes, next_base)
+pub(super) fn seal_again(segment: &Segment, next_base: u64, unused: bool) -> Result<(), LogError> {
+    let at = match segment.check_sealed(next_base) {
+        Ok(at) => at,
+        Err(LogError::Corrupt { .. }) if unused => {
+            let found = recover(segment)?;
+            if found.end != next_base {
+                return Err(segment.corrupt(found.end_offset));
+            }
+            found.end_offset - if found.sealed { FRAME_HEADER_BYTES as u64 } else { 0 }
+        }
+        Err(error) => return Err(error),
+    };
+    seal(&*segment.open_to_write()?, at, next_base)
 }
 
 /// Writes the seal at `offset`, cuts the room that the segment did not use, and makes both durable.
@@ -363,20 +376,25 @@ pub(super) fn list(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Vec<Segment>, Log
     Ok(bases.into_iter().map(|base| Segment::new(disk, dir, base)).collect())
 }
 
-/// Cuts `file` at `end_offset` and gives it room for `size_bytes` again, all zeros. Returns up to where there is room:
-/// on a full disk no further than `end_offset`, for what is there must be readable all the same.
-pub(super) fn cut_and_reserve(
-    file: &dyn DiskFile,
-    end_offset: u64,
-    size_bytes: u64,
-) -> Result<u64, LogError> {
-    file.set_len(end_offset).map_err(failed("cut a torn write"))?;
-    let room_end = match extend(file, size_bytes.max(end_offset)) {
-        Ok(()) => size_bytes.max(end_offset),
+/// Makes what recovery `found` in the last segment's `file` durable, cuts what follows it, and gives it room for
+/// `size_bytes` again, all zeros. Returns up to where there is room: on a full disk no further than what is there, for
+/// that must be readable all the same.
+///
+/// All of it is done at each start, whatever the file looks like. A process may have died, or been refused by the disk,
+/// between a write and its sync: then the kernel shows bytes that a loss of power takes back, and after a sync that
+/// failed another one does not write them ("fsyncgate", LWN 752063). Only the last write can be one of these.
+pub(super) fn make_durable(file: &dyn DiskFile, found: &Recovered, size_bytes: u64) -> Result<u64, LogError> {
+    let (begin, end) = (found.write_offset, found.end_offset);
+    let mut bytes = vec![0; usize::try_from(end - begin).expect("a write is held far below")];
+    let read = file.read_up_to(&mut bytes, begin).map_err(failed("read the last write"))?;
+    file.write_all_at(&bytes[..read], begin).map_err(failed("repeat the last write"))?;
+    file.set_len(end).map_err(failed("cut a torn write"))?;
+    let room_end = match extend(file, size_bytes.max(end)) {
+        Ok(()) => size_bytes.max(end),
         Err(LogError::Full(error)) => {
             let error = &error as &dyn std::error::Error;
             tracing::error!(error, "there is no room for the event log");
-            end_offset
+            end
         }
         Err(error) => return Err(error),
     };

@@ -9,3 +9,4 @@ mod golden;
 mod history;
 mod log;
 mod log_damage;
+mod log_power;

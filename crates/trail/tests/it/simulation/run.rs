@@ -8,7 +8,7 @@ use std::time::Duration;
 use cairn_core::{Clock, EventId, Timestamp};
 use cairn_store::history::{SegmentHistory, SegmentSettings};
 use cairn_store::{Catalog, EventLog, History, LogPosition};
-use cairn_testkit::{TestClock, fixed_sealer};
+use cairn_testkit::TestClock;
 use cairn_trail::intents::{self, IntentMark};
 use cairn_trail::{
     DeliverySettings, DeliveryStage, DigestSettings, DigestStage, HistoryStage, Ingest, KeySettings,
@@ -32,7 +32,7 @@ pub const LONG: Duration = Duration::from_secs(20 * 365 * 24 * 60 * 60);
 
 /// Keys that never change over.
 pub fn keys(catalog: Catalog, clock: Arc<TestClock>) -> SigningKeys {
-    SigningKeys::new(catalog, clock, KeySettings { validity: LONG, rotate_after: LONG }, fixed_sealer())
+    SigningKeys::new(catalog, clock, KeySettings { validity: LONG, rotate_after: LONG })
 }
 
 /// The stages of one process.
