@@ -1,23 +1,33 @@
 //! The account's alias. An account has at most one: a new one takes the place of the old.
 
-use cairn_wire::Reply;
+use cairn_wire::{Call, Reply};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::Iam;
-use super::failure::{Failure, already_exists, invalid, no_such};
+use super::failure::{Failure, already_exists, invalid, no_such, not_an_action};
 use super::page::{PageInput, page};
 use super::state::{ACCOUNTS, ALIASES, account_key, alias_key};
 use crate::Caller;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct AccountAlias {
+struct AccountAlias {
     account_alias: String,
 }
 
 impl Iam {
-    pub(super) async fn create_account_alias(
+    pub(super) async fn account_operation(&self, caller: &Caller, call: &Call) -> Result<Reply, Failure> {
+        match call.operation.as_str() {
+            "CreateAccountAlias" => self.create_account_alias(caller, call.input()?).await,
+            "DeleteAccountAlias" => self.delete_account_alias(caller, call.input()?).await,
+            "GetAccountSummary" => self.get_account_summary(caller).await,
+            "ListAccountAliases" => self.list_account_aliases(caller, call.input()?).await,
+            other => Err(not_an_action(other)),
+        }
+    }
+
+    async fn create_account_alias(
         &self,
         caller: &Caller,
         input: AccountAlias,
@@ -45,7 +55,7 @@ impl Iam {
         Ok(Reply::empty())
     }
 
-    pub(super) async fn delete_account_alias(
+    async fn delete_account_alias(
         &self,
         caller: &Caller,
         input: AccountAlias,
@@ -70,7 +80,7 @@ impl Iam {
         Ok(Reply::empty())
     }
 
-    pub(super) async fn list_account_aliases(
+    async fn list_account_aliases(
         &self,
         caller: &Caller,
         input: PageInput,

@@ -12,7 +12,8 @@ use cairn_store::{CatalogError, Tx};
 use cairn_wire::sigv4::Secret;
 
 use super::Iam;
-use super::state::{ACCOUNTS, AccessKey, KEYS, KeyUse, Owner, USERS, access_key_key, account_key, user_key};
+use super::entity::{self, Kind};
+use super::state::{ACCOUNTS, AccessKey, KEYS, KeyUse, Owner, access_key_key, account_key};
 
 /// How often the wiring should call [`Iam::flush_last_used`].
 pub const LAST_USED_FLUSH_INTERVAL: Duration = Duration::from_secs(5 * 60);
@@ -163,7 +164,7 @@ fn principal(tx: &mut dyn Tx, key: &AccessKey) -> Result<Option<Principal>, Cata
         Owner::Root => ACCOUNTS
             .get(tx, account_key(&account).bytes())?
             .map(|found| Principal::Root { account, alias: found.alias }),
-        Owner::User(name) => USERS.get(tx, user_key(&account, name).bytes())?.map(|user| {
+        Owner::User(name) => entity::find(tx, Kind::User, &account, name)?.map(|user| {
             Principal::IamUser { account, user_id: user.id, user_name: user.name, path: user.path }
         }),
     })

@@ -1,16 +1,17 @@
 //! Access keys of users and of root.
 
-use cairn_core::{AccountId, Entropy, Timestamp};
+use cairn_core::{AccountId, Entropy, Principal, Timestamp};
 use cairn_store::Tx;
-use cairn_wire::{AwsError, Reply};
+use cairn_wire::{AwsError, Call, Reply};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Iam;
-use super::failure::{Failure, invalid_input, no_such, over_quota};
+use super::entity::{self, Kind};
+use super::failure::{Failure, invalid_input, no_such, not_an_action, over_quota};
 use super::page::{PageInput, page};
 use super::state::{
-    AccessKey, KEYS, KeyUse, OWNED_KEYS, Owner, access_key_key, existing_user, keys_of, owned_key_key,
+    AccessKey, KEYS, KeyUse, OWNED_KEYS, Owner, access_key_key, keys_of, owned_key_key,
     put_key,
 };
 use crate::Caller;
@@ -27,13 +28,13 @@ const SECRET_CHARS: usize = 40;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct CreateAccessKey {
+struct CreateAccessKey {
     user_name: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct ListAccessKeys {
+struct ListAccessKeys {
     user_name: Option<String>,
     #[serde(flatten)]
     page: PageInput,
@@ -41,7 +42,7 @@ pub(super) struct ListAccessKeys {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct UpdateAccessKey {
+struct UpdateAccessKey {
     user_name: Option<String>,
     access_key_id: String,
     status: String,
@@ -49,14 +50,14 @@ pub(super) struct UpdateAccessKey {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct DeleteAccessKey {
+struct DeleteAccessKey {
     user_name: Option<String>,
     access_key_id: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct GetAccessKeyLastUsed {
+struct GetAccessKeyLastUsed {
     access_key_id: String,
 }
 
@@ -78,13 +79,28 @@ pub(super) fn new_access_key(
     }
 }
 
-/// A new unique id of a user: `AIDA` and 17 characters.
-pub(super) fn new_user_id(entropy: &dyn Entropy) -> String {
-    format!("AIDA{}", entropy.text(ID_ALPHABET, ID_CHARS + 1))
-}
-
 impl Iam {
-    pub(super) async fn create_access_key(
+    pub(super) async fn key_operation(&self, caller: &Caller, call: &Call) -> Result<Reply, Failure> {
+        match call.operation.as_str() {
+            "CreateAccessKey" => self.create_access_key(caller, call.input()?).await,
+            "DeleteAccessKey" => self.delete_access_key(caller, call.input()?).await,
+            "GetAccessKeyLastUsed" => self.get_access_key_last_used(caller, call.input()?).await,
+            "ListAccessKeys" => self.list_access_keys(caller, call.input()?).await,
+            "UpdateAccessKey" => self.update_access_key(caller, call.input()?).await,
+            other => Err(not_an_action(other)),
+        }
+    }
+
+    /// Whose keys a call is about: those of the user that it names, or the caller's own.
+    fn key_owner(caller: &Caller, user_name: Option<String>) -> Owner {
+        match (user_name, &caller.principal) {
+            (Some(name), _) => Owner::User(name),
+            (None, Principal::IamUser { user_name, .. }) => Owner::User(user_name.clone()),
+            (None, _) => Owner::Root,
+        }
+    }
+
+    async fn create_access_key(
         &self,
         caller: &Caller,
         input: CreateAccessKey,
@@ -111,7 +127,7 @@ impl Iam {
         Ok(Reply::of(&json!({ "AccessKey": shown })))
     }
 
-    pub(super) async fn list_access_keys(
+    async fn list_access_keys(
         &self,
         caller: &Caller,
         input: ListAccessKeys,
@@ -136,7 +152,7 @@ impl Iam {
         Ok(Reply::of(&page("AccessKeyMetadata", items.collect(), &input.page)?))
     }
 
-    pub(super) async fn update_access_key(
+    async fn update_access_key(
         &self,
         caller: &Caller,
         input: UpdateAccessKey,
@@ -159,7 +175,7 @@ impl Iam {
         Ok(Reply::empty())
     }
 
-    pub(super) async fn delete_access_key(
+    async fn delete_access_key(
         &self,
         caller: &Caller,
         input: DeleteAccessKey,
@@ -179,7 +195,7 @@ impl Iam {
     }
 
     /// A key of nobody, or of another account, is refused and not "not found": AWS does not tell the two apart.
-    pub(super) async fn get_access_key_last_used(
+    async fn get_access_key_last_used(
         &self,
         caller: &Caller,
         input: GetAccessKeyLastUsed,
@@ -223,7 +239,7 @@ fn status(active: bool) -> &'static str {
 fn require_owner(tx: &mut dyn Tx, account: &AccountId, owner: &Owner) -> Result<(), Failure> {
     match owner {
         Owner::Root => Ok(()),
-        Owner::User(name) => existing_user(tx, account, name).map(|_| ()),
+        Owner::User(name) => entity::existing(tx, Kind::User, account, name).map(|_| ()),
     }
 }
 
