@@ -27,11 +27,7 @@ impl Iam {
         }
     }
 
-    async fn create_account_alias(
-        &self,
-        caller: &Caller,
-        input: AccountAlias,
-    ) -> Result<Reply, Failure> {
+    async fn create_account_alias(&self, caller: &Caller, input: AccountAlias) -> Result<Reply, Failure> {
         let alias = input.account_alias;
         check_alias(&alias)?;
         let of = caller.account.clone();
@@ -55,11 +51,7 @@ impl Iam {
         Ok(Reply::empty())
     }
 
-    async fn delete_account_alias(
-        &self,
-        caller: &Caller,
-        input: AccountAlias,
-    ) -> Result<Reply, Failure> {
+    async fn delete_account_alias(&self, caller: &Caller, input: AccountAlias) -> Result<Reply, Failure> {
         let alias = input.account_alias;
         let of = caller.account.clone();
         self.catalog
@@ -80,11 +72,7 @@ impl Iam {
         Ok(Reply::empty())
     }
 
-    async fn list_account_aliases(
-        &self,
-        caller: &Caller,
-        input: PageInput,
-    ) -> Result<Reply, Failure> {
+    async fn list_account_aliases(&self, caller: &Caller, input: PageInput) -> Result<Reply, Failure> {
         let key = account_key(&caller.account);
         let found = self.catalog.read(move |tx| ACCOUNTS.get(tx, key.bytes())).await?;
         let alias = found.and_then(|account| account.alias);

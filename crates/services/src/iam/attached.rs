@@ -144,7 +144,9 @@ impl Iam {
             entity.require_modifiable()?;
             if entity.boundary.is_none() {
                 let (word, name) = (kind.word(), &entity.name);
-                return Err(no_such(format!("The {word} with name {name} does not have a permissions boundary.")));
+                return Err(no_such(format!(
+                    "The {word} with name {name} does not have a permissions boundary."
+                )));
             }
             clear_boundary(tx, &account, entity)?;
             Ok(Reply::empty())

@@ -75,6 +75,7 @@ impl Service for Iam {
         let mut recorded = recorded::recorded_output("iam", operation.name, result);
         if let Some(key) = recorded["accessKey"].as_object_mut() {
             key.remove("secretAccessKey");
+            key.sort_keys();
         }
         Some(recorded)
     }
@@ -117,4 +118,3 @@ pub(super) fn verb(call: &Call) -> &str {
     let end = name.char_indices().skip(1).find(|(_, c)| c.is_ascii_uppercase());
     end.map_or(name, |(at, _)| &name[..at])
 }
-

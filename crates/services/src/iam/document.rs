@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use cairn_core::policy::{Document, PolicyError, Selection, Statement, Version};
+use cairn_core::policy::{Document, PolicyError, Version};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
@@ -30,15 +30,16 @@ pub(super) fn check_identity_policy(text: &str) -> Result<Document, Failure> {
         return Err(malformed("Policy document must be version 2012-10-17 or greater."));
     }
     check_sids(&document)?;
-    for statement in &document.statements {
-        if statement.principals.is_some() {
-            return Err(malformed("Policy document should not specify a principal."));
-        }
-        let Some(resources) = &statement.resources else {
+    if document.statements.iter().any(|statement| statement.principals.is_some()) {
+        return Err(malformed("Policy document should not specify a principal."));
+    }
+    for statement in statements(text)? {
+        let resources = texts(&statement, &["Resource", "NotResource"]);
+        if resources.is_empty() {
             return Err(malformed("Policy statement must contain resources."));
-        };
-        check_actions(statement)?;
-        for resource in resources.texts() {
+        }
+        check_actions(&statement)?;
+        for resource in resources {
             check_resource(resource)?;
         }
     }
@@ -49,21 +50,41 @@ pub(super) fn check_identity_policy(text: &str) -> Result<Document, Failure> {
 pub(super) fn check_trust_policy(text: &str) -> Result<Document, Failure> {
     let document = parse(text)?;
     check_sids(&document)?;
-    for statement in &document.statements {
-        if statement.resources.is_some() {
+    if document.statements.iter().any(|statement| statement.principals.is_none()) {
+        return Err(malformed("Missing required field Principal"));
+    }
+    for statement in statements(text)? {
+        if !texts(&statement, &["Resource", "NotResource"]).is_empty() {
             return Err(malformed("Has prohibited field Resource"));
         }
-        if statement.principals.is_none() {
-            return Err(malformed("Missing required field Principal"));
-        }
-        check_actions(statement)?;
-        if let Selection::Any(actions) = &statement.actions
-            && actions.iter().any(|action| !action.to_lowercase().starts_with("sts:"))
-        {
+        check_actions(&statement)?;
+        if texts(&statement, &["Action"]).iter().any(|action| !action.to_lowercase().starts_with("sts:")) {
             return Err(malformed("AssumeRole policy may only specify STS AssumeRole actions."));
         }
     }
     Ok(document)
+}
+
+/// The statements of a document that was parsed, as they are written.
+pub(super) fn statements(text: &str) -> Result<Vec<Value>, Failure> {
+    let mut document: Value =
+        serde_json::from_str(text).map_err(|_| malformed("Syntax errors in policy."))?;
+    Ok(match document["Statement"].take() {
+        Value::Array(list) => list,
+        single => vec![single],
+    })
+}
+
+/// The texts of those of a statement's elements that are there.
+pub(super) fn texts<'a>(statement: &'a Value, elements: &[&str]) -> Vec<&'a str> {
+    let found = elements.iter().filter_map(|element| statement.get(element));
+    found
+        .flat_map(|element| match element {
+            Value::Array(list) => list.iter().collect(),
+            single => vec![single],
+        })
+        .filter_map(Value::as_str)
+        .collect()
 }
 
 fn parse(text: &str) -> Result<Document, Failure> {
@@ -76,7 +97,9 @@ fn parse(text: &str) -> Result<Document, Failure> {
         PolicyError::Action { .. } => {
             malformed("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.")
         }
-        PolicyError::Principal { value } => malformed(format!("Invalid principal in policy: \"AWS\":\"{value}\"")),
+        PolicyError::Principal { value } => {
+            malformed(format!("Invalid principal in policy: \"AWS\":\"{value}\""))
+        }
         PolicyError::Element { element, problem } if element == "Action" && problem.ends_with("missing") => {
             malformed("Policy statement must contain actions.")
         }
@@ -93,8 +116,8 @@ fn check_sids(document: &Document) -> Result<(), Failure> {
     Err(malformed("Statement IDs (SID) in a single policy must be unique."))
 }
 
-fn check_actions(statement: &Statement) -> Result<(), Failure> {
-    for action in statement.actions.texts() {
+fn check_actions(statement: &Value) -> Result<(), Failure> {
+    for action in texts(statement, &["Action", "NotAction"]) {
         let Some((vendor, name)) = action.split_once(':') else { continue };
         if name.contains(':') {
             return Err(malformed("Actions/Condition can contain only one colon."));

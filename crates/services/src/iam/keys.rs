@@ -8,11 +8,10 @@ use serde_json::{Map, Value, json};
 
 use super::Iam;
 use super::entity::{self, Kind};
-use super::failure::{Failure, invalid_input, no_such, not_an_action, over_quota};
+use super::failure::{Failure, invalid, invalid_input, no_such, not_an_action, over_quota};
 use super::page::{PageInput, page};
 use super::state::{
-    AccessKey, KEYS, KeyUse, OWNED_KEYS, Owner, access_key_key, keys_of, owned_key_key,
-    put_key,
+    AccessKey, KEYS, KeyUse, OWNED_KEYS, Owner, access_key_key, keys_of, owned_key_key, put_key,
 };
 use crate::Caller;
 
@@ -91,21 +90,8 @@ impl Iam {
         }
     }
 
-    /// Whose keys a call is about: those of the user that it names, or the caller's own.
-    fn key_owner(caller: &Caller, user_name: Option<String>) -> Owner {
-        match (user_name, &caller.principal) {
-            (Some(name), _) => Owner::User(name),
-            (None, Principal::IamUser { user_name, .. }) => Owner::User(user_name.clone()),
-            (None, _) => Owner::Root,
-        }
-    }
-
-    async fn create_access_key(
-        &self,
-        caller: &Caller,
-        input: CreateAccessKey,
-    ) -> Result<Reply, Failure> {
-        let owner = Self::key_owner(caller, input.user_name);
+    async fn create_access_key(&self, caller: &Caller, input: CreateAccessKey) -> Result<Reply, Failure> {
+        let owner = named_or_caller(caller, input.user_name)?;
         let key = new_access_key(self.entropy.as_ref(), &caller.account, owner, caller.now);
         let made = key.clone();
         self.catalog
@@ -127,13 +113,9 @@ impl Iam {
         Ok(Reply::of(&json!({ "AccessKey": shown })))
     }
 
-    async fn list_access_keys(
-        &self,
-        caller: &Caller,
-        input: ListAccessKeys,
-    ) -> Result<Reply, Failure> {
+    async fn list_access_keys(&self, caller: &Caller, input: ListAccessKeys) -> Result<Reply, Failure> {
         let account = caller.account.clone();
-        let owner = Self::key_owner(caller, input.user_name);
+        let owner = named_or_caller(caller, input.user_name)?;
         let keys = self
             .catalog
             .read(move |tx| {
@@ -152,18 +134,14 @@ impl Iam {
         Ok(Reply::of(&page("AccessKeyMetadata", items.collect(), &input.page)?))
     }
 
-    async fn update_access_key(
-        &self,
-        caller: &Caller,
-        input: UpdateAccessKey,
-    ) -> Result<Reply, Failure> {
+    async fn update_access_key(&self, caller: &Caller, input: UpdateAccessKey) -> Result<Reply, Failure> {
         let active = match input.status.as_str() {
             "Active" => true,
             "Inactive" => false,
             other => return Err(invalid_input(format!("The status {other} cannot be set."))),
         };
         let account = caller.account.clone();
-        let owner = Self::key_owner(caller, input.user_name);
+        let owner = named_or_caller(caller, input.user_name)?;
         self.catalog
             .write(move |tx| {
                 let mut key = existing_key(tx, &account, &owner, &input.access_key_id)?;
@@ -175,13 +153,9 @@ impl Iam {
         Ok(Reply::empty())
     }
 
-    async fn delete_access_key(
-        &self,
-        caller: &Caller,
-        input: DeleteAccessKey,
-    ) -> Result<Reply, Failure> {
+    async fn delete_access_key(&self, caller: &Caller, input: DeleteAccessKey) -> Result<Reply, Failure> {
         let account = caller.account.clone();
-        let owner = Self::key_owner(caller, input.user_name);
+        let owner = named_or_caller(caller, input.user_name)?;
         self.catalog
             .write(move |tx| {
                 let key = existing_key(tx, &account, &owner, &input.access_key_id)?;
@@ -215,6 +189,16 @@ impl Iam {
         show_user_name(&mut shown, &key.owner);
         shown.insert("AccessKeyLastUsed".to_owned(), last_use.map_or_else(never_used, show_use));
         Ok(Reply::of(&shown))
+    }
+}
+
+/// Whom a call is about: the user that it names, or whoever calls.
+pub(super) fn named_or_caller(caller: &Caller, user_name: Option<String>) -> Result<Owner, Failure> {
+    match (user_name, &caller.principal) {
+        (Some(name), _) => Ok(Owner::User(name)),
+        (None, Principal::IamUser { user_name, .. }) => Ok(Owner::User(user_name.clone())),
+        (None, Principal::Root { .. }) => Ok(Owner::Root),
+        (None, _) => Err(invalid("Must specify userName when calling with non-User credentials")),
     }
 }
 

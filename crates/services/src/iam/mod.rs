@@ -23,6 +23,7 @@ mod operations;
 mod page;
 mod policies;
 mod policy_state;
+mod rights;
 mod role;
 mod service_linked;
 mod show;
@@ -33,13 +34,14 @@ mod target;
 mod trust;
 mod users;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cairn_core::{Clock, Entropy};
 use cairn_store::Catalog;
 
 pub use accounts::{AccessKeyPair, RootCredentials};
 pub use credentials::{Credential, LAST_USED_FLUSH_INTERVAL};
+pub use rights::{ControlLevels, ControlPolicies};
 pub use role::Role;
 
 use credentials::Credentials;
@@ -50,12 +52,13 @@ pub struct Iam {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     credentials: Credentials,
+    control: OnceLock<Arc<dyn ControlPolicies>>,
 }
 
 impl Iam {
     /// IAM on the tables of `catalog`.
     #[must_use]
     pub fn new(catalog: Catalog, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { catalog, clock, entropy, credentials: Credentials::default() }
+        Self { catalog, clock, entropy, credentials: Credentials::default(), control: OnceLock::new() }
     }
 }

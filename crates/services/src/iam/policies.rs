@@ -9,9 +9,7 @@ use serde_json::{Map, Value, json};
 use super::Iam;
 use super::document::{self, check_identity_policy, counted_chars};
 use super::entity::new_id;
-use super::failure::{
-    Failure, conflict, invalid, no_such, not_an_action, over_limit, over_quota, taken,
-};
+use super::failure::{Failure, conflict, invalid, no_such, not_an_action, over_limit, over_quota, taken};
 use super::names::{POLICY_NAME_CHARS_MAX, check_name, check_path, root_path};
 use super::page::{PageInput, page};
 use super::policy_state::{
@@ -235,7 +233,8 @@ impl Iam {
 
     async fn get_policy_version(&self, caller: &Caller, input: OneVersion) -> Result<Reply, Failure> {
         let (account, arn) = (caller.account.clone(), input.policy_arn);
-        let policy = self.catalog.read(move |tx| Ok::<_, Failure>((existing(tx, &account, &arn)?, arn.clone())));
+        let policy =
+            self.catalog.read(move |tx| Ok::<_, Failure>((existing(tx, &account, &arn)?, arn.clone())));
         let (policy, arn) = policy.await?;
         let version = version(&policy, &arn, &input.version_id)?;
         Ok(Reply::of(&json!({ "PolicyVersion": show_version(&policy, version, true) })))
@@ -358,7 +357,12 @@ fn show_with_uses(
 }
 
 /// A policy as replies show it.
-pub(super) fn show(arn: &str, policy: &ManagedPolicy, attached: usize, bounding: usize) -> Map<String, Value> {
+pub(super) fn show(
+    arn: &str,
+    policy: &ManagedPolicy,
+    attached: usize,
+    bounding: usize,
+) -> Map<String, Value> {
     let members = [
         ("PolicyName", json!(policy.name)),
         ("PolicyId", json!(policy.id)),

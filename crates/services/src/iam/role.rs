@@ -129,7 +129,9 @@ impl Iam {
             }
             "ListRoles" => self.list_entities(Kind::Role, caller, call.input()?).await,
             "UpdateAssumeRolePolicy" => self.update_trust(caller, call.input()?).await,
-            "UpdateRole" => self.update_role(caller, call.input()?, Changes::Given).await.map(|_| Reply::empty()),
+            "UpdateRole" => {
+                self.update_role(caller, call.input()?, Changes::Given).await.map(|_| Reply::empty())
+            }
             "UpdateRoleDescription" => {
                 let role = self.update_role(caller, call.input()?, Changes::Description).await?;
                 Ok(Reply::of(&json!({ "Role": role })))

@@ -76,7 +76,8 @@ impl Iam {
             return Err(invalid_input(format!("Custom suffix is not allowed for {SERVICE}")));
         }
         let account = caller.account.clone();
-        let taken = self.catalog.read(move |tx| entity::is_taken(tx, Kind::Role, &account, ROLE_NAME)).await?;
+        let taken =
+            self.catalog.read(move |tx| entity::is_taken(tx, Kind::Role, &account, ROLE_NAME)).await?;
         if taken {
             return Err(invalid_input(format!(
                 "Service role name {ROLE_NAME} has been taken in this account, please try a different suffix."

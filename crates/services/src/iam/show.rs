@@ -53,7 +53,8 @@ pub(super) fn show(
         }
         if let Some(role) = &entity.role {
             let last_used = role.last_used.as_ref();
-            let shown = last_used.map(|last| json!({"LastUsedDate": last.at.seconds(), "Region": last.region}));
+            let shown =
+                last_used.map(|last| json!({"LastUsedDate": last.at.seconds(), "Region": last.region}));
             put("RoleLastUsed".to_owned(), shown.unwrap_or_else(|| json!({})));
         }
     }

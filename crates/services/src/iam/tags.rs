@@ -66,7 +66,8 @@ impl Iam {
                 let input: AddTags = call.input()?;
                 check_tags(&input.tags, tagged.title())?;
                 let added = input.tags;
-                self.edit_tags(caller, tagged, input.name, move |tags| add(tags, &added, tagged.title())).await
+                self.edit_tags(caller, tagged, input.name, move |tags| add(tags, &added, tagged.title()))
+                    .await
             }
             "Untag" => {
                 let input: RemoveTags = call.input()?;

@@ -67,8 +67,11 @@ fn find(
         }
         About::Listed(kind) => untagged(kind.arn(account, &path("PathPrefix"), "")),
         About::KeyOwner => {
-            let key = KEYS.get(tx, access_key_key(text(params, "AccessKeyId").unwrap_or_default()).bytes())?;
-            match key.filter(|key| key.account == *account).and_then(|key| key.owner.user_name().map(str::to_owned))
+            let key =
+                KEYS.get(tx, access_key_key(text(params, "AccessKeyId").unwrap_or_default()).bytes())?;
+            match key
+                .filter(|key| key.account == *account)
+                .and_then(|key| key.owner.user_name().map(str::to_owned))
             {
                 Some(name) => of_name(tx, Kind::User, account, &name),
                 None => untagged("*".to_owned()),
@@ -101,10 +104,9 @@ fn of_name(tx: &mut dyn Tx, kind: Kind, account: &AccountId, name: &str) -> Resu
 fn conditions(call: &Call, resource_tags: &[Tag]) -> Vec<(String, Vec<String>)> {
     let mut conditions = Vec::new();
     let mut put = |key: String, values: Vec<String>| conditions.push((key, values));
-    for (key, member) in [
-        ("iam:PermissionsBoundary", "PermissionsBoundary"),
-        ("iam:AWSServiceName", "AWSServiceName"),
-    ] {
+    for (key, member) in
+        [("iam:PermissionsBoundary", "PermissionsBoundary"), ("iam:AWSServiceName", "AWSServiceName")]
+    {
         if let Some(value) = text(&call.params, member) {
             put(key.to_owned(), vec![value.to_owned()]);
         }

@@ -42,8 +42,11 @@ pub(super) fn bind(tx: &mut dyn Tx, document: &Document) -> Result<Vec<(String, 
 fn bind_arn(tx: &mut dyn Tx, arn: &str) -> Result<Option<String>, Failure> {
     let refused = || invalid_principal("AWS", arn);
     let mut parts = arn.splitn(6, ':').skip(2);
-    let (service, account, resource) =
-        (parts.next().unwrap_or_default(), parts.nth(1).unwrap_or_default(), parts.next().unwrap_or_default());
+    let (service, account, resource) = (
+        parts.next().unwrap_or_default(),
+        parts.nth(1).unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    );
     let account: AccountId = account.parse().map_err(|_| refused())?;
     let (word, rest) = resource.split_once('/').ok_or_else(refused)?;
     let kind = match (service, word) {
@@ -67,7 +70,8 @@ fn require_account(tx: &mut dyn Tx, account: &str) -> Result<(), Failure> {
 }
 
 fn is_service(name: &str) -> bool {
-    name == "*" || [".amazonaws.com", ".amazonaws.com.cn", ".amazon.com"].iter().any(|end| name.ends_with(end))
+    name == "*"
+        || [".amazonaws.com", ".amazonaws.com.cn", ".amazon.com"].iter().any(|end| name.ends_with(end))
 }
 
 fn invalid_principal(kind: &str, value: &str) -> Failure {

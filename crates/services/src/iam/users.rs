@@ -1,6 +1,6 @@
 //! Users.
 
-use cairn_core::{AccountId, Principal};
+use cairn_core::AccountId;
 use cairn_store::{CatalogError, Tx};
 use cairn_wire::{Call, Reply};
 use serde::Deserialize;
@@ -10,6 +10,7 @@ use super::Iam;
 use super::attached::{clear_boundary, set_boundary};
 use super::entity::{self, Entity, Kind};
 use super::failure::{Failure, already_exists, must_first, no_such, not_an_action, over_quota};
+use super::keys::named_or_caller;
 use super::names::{check_name, check_path, root_path};
 use super::page::{PageInput, page};
 use super::show::{Detail, show};
@@ -123,12 +124,9 @@ impl Iam {
     }
 
     async fn get_user(&self, caller: &Caller, input: GetUser) -> Result<Reply, Failure> {
-        match (input.user_name, &caller.principal) {
-            (Some(name), _) => self.show_entity(Kind::User, caller, name).await,
-            (None, Principal::IamUser { user_name, .. }) => {
-                self.show_entity(Kind::User, caller, user_name.clone()).await
-            }
-            (None, _) => self.get_root(caller.account.clone()).await,
+        match named_or_caller(caller, input.user_name)? {
+            Owner::User(name) => self.show_entity(Kind::User, caller, name).await,
+            Owner::Root => self.get_root(caller.account.clone()).await,
         }
     }
 
@@ -208,7 +206,8 @@ impl Iam {
                     entity.path.clone_from(path);
                 }
                 if let Some(new) = &new_name {
-                    if new.to_lowercase() != name.to_lowercase() && entity::is_taken(tx, kind, &account, new)? {
+                    if new.to_lowercase() != name.to_lowercase() && entity::is_taken(tx, kind, &account, new)?
+                    {
                         return Err(already_exists(&format!("{} with name {new}", kind.title())));
                     }
                     entity::delete(tx, kind, &account, &name)?;
