@@ -6,11 +6,13 @@
 mod catalog;
 mod chance;
 pub mod disk;
+mod events;
 mod fixtures;
 mod log;
 
 pub use catalog::memory_catalog;
 pub use chance::Chance;
+pub use events::{SAMPLE_ACCOUNT, SampleEvents};
 pub use fixtures::fixtures;
 pub use log::memory_log;
 

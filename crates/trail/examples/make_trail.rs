@@ -16,7 +16,6 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use cairn_core::selector::EventSelection;
 use cairn_core::{Clock, Timestamp, TrailArn};
 use cairn_store::catalog::sqlite;
 use cairn_store::log::{LogSettings, SegmentLog};
@@ -115,30 +114,9 @@ impl Day {
     }
 
     fn trail(&self) -> Trail {
-        Trail {
-            arn: self.arn.clone(),
-            incarnation: 1,
-            bucket: "logs".to_owned(),
-            key_prefix: Some(PREFIX.to_owned()),
-            sns_topic: None,
-            include_global_service_events: true,
-            multi_region: true,
-            log_file_validation: true,
-            cloud_watch_logs_group_arn: None,
-            cloud_watch_logs_role_arn: None,
-            kms_key_id: None,
-            organization: false,
-            selection: EventSelection::default(),
-            insight_selectors: Vec::new(),
-            logging: false,
-            started_at: None,
-            stopped_at: None,
-            logging_spans: Vec::new(),
-            chain_started_at: None,
-            chain_stopped_at: None,
-            tags: Vec::new(),
-            created_at: self.clock.now(),
-        }
+        let new = Trail::new(self.arn.clone(), 1, "logs".to_owned(), self.clock.now());
+        let key_prefix = Some(PREFIX.to_owned());
+        Trail { key_prefix, multi_region: true, log_file_validation: true, ..new }
     }
 
     async fn record(&mut self, region: &str, count: usize) {

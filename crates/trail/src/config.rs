@@ -87,6 +87,35 @@ pub struct Trail {
 }
 
 impl Trail {
+    /// A trail as CreateTrail makes it where nothing else is said: of one region, not validated, not logging yet.
+    #[must_use]
+    pub fn new(arn: TrailArn, incarnation: u64, bucket: String, created_at: Timestamp) -> Self {
+        Self {
+            arn,
+            incarnation,
+            bucket,
+            key_prefix: None,
+            sns_topic: None,
+            include_global_service_events: true,
+            multi_region: false,
+            log_file_validation: false,
+            cloud_watch_logs_group_arn: None,
+            cloud_watch_logs_role_arn: None,
+            kms_key_id: None,
+            organization: false,
+            selection: EventSelection::default(),
+            insight_selectors: Vec::new(),
+            logging: false,
+            started_at: None,
+            stopped_at: None,
+            logging_spans: Vec::new(),
+            chain_started_at: None,
+            chain_stopped_at: None,
+            tags: Vec::new(),
+            created_at,
+        }
+    }
+
     /// The trail's home region.
     #[must_use]
     pub fn home_region(&self) -> Region {

@@ -3,7 +3,6 @@
 //! A trail is checked in three steps: the form of what was sent, the catalog (does the name exist, is there room),
 //! the bucket. The catalog is asked again in the transaction that writes, since the bucket took its time.
 
-use cairn_core::selector::EventSelection;
 use cairn_core::{AccountId, Region, Timestamp, TrailArn};
 use cairn_store::Table;
 use cairn_store::catalog::{CatalogError, Key, Tx};
@@ -54,7 +53,7 @@ impl CloudTrail {
     ) -> Result<Value, Failure> {
         names::check_trail_name(&request.name)?;
         let arn = TrailArn::new(&caller.region, &caller.account, &request.name);
-        let mut trail = new_trail(arn, caller.now);
+        let mut trail = Trail::new(arn, 0, String::new(), caller.now);
         request.check_form(&trail)?;
         request.apply(&mut trail, caller.now);
         trail.tags = tags::new_tags(request.tags_list.clone().unwrap_or_default())?;
@@ -229,33 +228,6 @@ fn set(text: &Option<String>) -> Option<&str> {
 fn assign(member: &mut Option<String>, sent: &Option<String>) {
     if sent.is_some() {
         *member = set(sent).map(str::to_owned);
-    }
-}
-
-fn new_trail(arn: TrailArn, created_at: Timestamp) -> Trail {
-    Trail {
-        arn,
-        incarnation: 0,
-        bucket: String::new(),
-        key_prefix: None,
-        sns_topic: None,
-        include_global_service_events: true,
-        multi_region: false,
-        log_file_validation: false,
-        cloud_watch_logs_group_arn: None,
-        cloud_watch_logs_role_arn: None,
-        kms_key_id: None,
-        organization: false,
-        selection: EventSelection::default(),
-        insight_selectors: Vec::new(),
-        logging: false,
-        started_at: None,
-        stopped_at: None,
-        logging_spans: Vec::new(),
-        chain_started_at: None,
-        chain_stopped_at: None,
-        tags: Vec::new(),
-        created_at,
     }
 }
 

@@ -7,6 +7,7 @@ use parquet::file::metadata::ParquetMetaData;
 
 use super::order::{PartitionKey, Place, Window};
 use super::segment::{Hit, ReadError, Segment};
+use super::segment_writer::Partition;
 use super::settings::FOOTERS_CACHED_MAX;
 use super::{Attribute, HistoryEvent};
 
@@ -56,15 +57,14 @@ impl SegmentSearch {
         let mut found: Vec<(usize, Hit)> = Vec::new();
         let mut floor =
             (fresh.len() >= self.limit).then(|| fresh.last().map(|event| Place::of(event))).flatten();
-        for (at, newest) in self.candidates(segments) {
-            if floor.is_some_and(|floor| newest < floor.time) {
+        for (at, run) in self.candidates(segments) {
+            if floor.is_some_and(|floor| run.newest < floor.time) {
                 break;
             }
             let segment = &segments[at];
-            let Some(partition) = segment.partition(&self.partition) else { continue };
             let footer = footers.of(segment)?;
             let attribute = self.attribute.as_ref();
-            let hits = segment.search(&footer, partition, &self.window, attribute, self.limit, floor)?;
+            let hits = segment.search(&footer, run, &self.window, attribute, self.limit, floor)?;
             found.extend(hits.into_iter().map(|hit| (at, hit)));
             found.sort_unstable_by_key(|(_, hit)| std::cmp::Reverse(hit.place));
             found.truncate(self.limit);
@@ -75,18 +75,15 @@ impl SegmentSearch {
         fetch(segments, footers, &found)
     }
 
-    /// The segments that may have events in the window, by the newest time of the partition, newest first.
-    fn candidates(&self, segments: &[Arc<Segment>]) -> Vec<(usize, cairn_core::Timestamp)> {
-        let mut candidates: Vec<_> = segments
-            .iter()
-            .enumerate()
-            .filter_map(|(at, segment)| {
-                let partition = segment.partition(&self.partition)?;
-                let overlaps = self.window.overlaps(partition.oldest, partition.newest);
-                overlaps.then_some((at, partition.newest))
-            })
-            .collect();
-        candidates.sort_unstable_by_key(|(_, newest)| std::cmp::Reverse(*newest));
+    /// The runs of rows that may have events in the window, each with its segment's place, by their newest times, newest
+    /// first.
+    fn candidates<'s>(&self, segments: &'s [Arc<Segment>]) -> Vec<(usize, &'s Partition)> {
+        let runs = segments.iter().enumerate().flat_map(|(at, segment)| {
+            let in_window = |run: &&Partition| self.window.overlaps(run.oldest, run.newest);
+            segment.runs(&self.partition).iter().filter(in_window).map(move |run| (at, run))
+        });
+        let mut candidates: Vec<_> = runs.collect();
+        candidates.sort_unstable_by_key(|(_, run)| std::cmp::Reverse(run.newest));
         candidates
     }
 }

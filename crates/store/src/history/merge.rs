@@ -73,17 +73,16 @@ fn fits(group: &[Arc<Segment>], settings: &SegmentSettings) -> bool {
     rows <= settings.segment_rows_max && size_bytes <= settings.segment_size_bytes_max
 }
 
-/// Writes the rows of `segments` that are not older than `kept_from` to the file `path`. No file is made where there
-/// is no such row.
+/// Writes the rows of `segments` that are not older than `kept_from` to the file `path`: large row groups as they are,
+/// unless all of one is older, the others in new ones. No file is made where there is no such row.
 pub(super) fn merge(
     segments: &[Arc<Segment>],
     path: &Path,
     kept_from: Timestamp,
     settings: &SegmentSettings,
 ) -> Result<u64, MergeError> {
-    let mut inputs = segments.iter().map(Input::open).collect::<Result<Vec<_>, _>>()?;
     let mut writer = SegmentWriter::create(path, settings)?;
-    let written = copy_in_order(&mut inputs, &mut writer, kept_from);
+    let written = copy(segments, &mut writer, kept_from, settings);
     if written.is_err() || writer.rows() == 0 {
         writer.abandon()?;
         return written.map(|()| 0);
@@ -91,6 +90,25 @@ pub(super) fn merge(
     let rows = writer.rows();
     writer.finish()?;
     Ok(rows)
+}
+
+fn copy(
+    segments: &[Arc<Segment>],
+    writer: &mut SegmentWriter,
+    kept_from: Timestamp,
+    settings: &SegmentSettings,
+) -> Result<(), MergeError> {
+    let mut inputs = Vec::new();
+    for segment in segments {
+        let (groups, scans) = segment.parts(kept_from, MERGE_BATCH_ROWS, settings)?;
+        for group in groups {
+            writer.copy_group(group)?;
+        }
+        for scan in scans {
+            inputs.push(Input::open(scan)?);
+        }
+    }
+    copy_in_order(&mut inputs, writer, kept_from)
 }
 
 fn copy_in_order(
@@ -126,8 +144,7 @@ struct Input {
 }
 
 impl Input {
-    fn open(segment: &Arc<Segment>) -> Result<Self, ReadError> {
-        let mut scan = segment.scan(MERGE_BATCH_ROWS)?;
+    fn open(mut scan: Scan) -> Result<Self, ReadError> {
         let ahead = scan.next_rows()?.into();
         Ok(Self { scan, ahead })
     }

@@ -3,6 +3,7 @@
 //! On the road: a stage reads the event log forward and ingests; `LookupEvents` reads back. [`SegmentHistory`] is the
 //! embedded implementation: a tail in memory and Parquet files that other programs can read too.
 
+mod event_uuid;
 mod lookup;
 mod merge;
 mod metrics;

@@ -23,6 +23,14 @@ impl PartitionKey {
         Self { account: event.account.clone(), region: event.region.clone(), insight: event.insight }
     }
 
+    /// How the key of `event` compares with this one.
+    pub(super) fn cmp_of(&self, event: &HistoryEvent) -> std::cmp::Ordering {
+        self.account
+            .cmp(&event.account)
+            .then_with(|| self.region.cmp(&event.region))
+            .then_with(|| self.insight.cmp(&event.insight))
+    }
+
     pub(super) fn of_lookup(query: &Lookup) -> Self {
         Self { account: query.account.clone(), region: query.region.clone(), insight: query.insight }
     }
@@ -80,10 +88,40 @@ impl Window {
     }
 }
 
+/// The events in the form in which they are kept. Their JSON is copied into one buffer, so that it does not hold on to
+/// those that it was read in.
+pub(super) fn normalised(events: Vec<HistoryEvent>) -> Vec<Arc<HistoryEvent>> {
+    let mut json = Vec::with_capacity(events.iter().map(|event| event.json.len()).sum());
+    events.iter().for_each(|event| json.extend_from_slice(&event.json));
+    let mut rest = bytes::Bytes::from(json);
+    let keep = |mut event: HistoryEvent| {
+        if !is_in_order(&event.attributes) {
+            put_in_order(&mut event);
+        }
+        event.json = rest.split_to(event.json.len());
+        Arc::new(event)
+    };
+    events.into_iter().map(keep).collect()
+}
+
+/// Whether the attributes are as [`put_in_order`] leaves them.
+fn is_in_order(attributes: &[(Attribute, String)]) -> bool {
+    let resources = attributes.iter().position(|(attribute, _)| is_of_resource(*attribute));
+    let (single, resources) = attributes.split_at(resources.unwrap_or(attributes.len()));
+    let mut wanted = SCALARS.into_iter();
+    single.iter().all(|(attribute, _)| wanted.any(|wanted| wanted == *attribute))
+        && resources.iter().all(|(attribute, _)| is_of_resource(*attribute))
+        && attributes.iter().all(|(_, value)| !value.is_empty())
+}
+
+fn is_of_resource(attribute: Attribute) -> bool {
+    matches!(attribute, Attribute::ResourceType | Attribute::ResourceName)
+}
+
 /// Puts the attributes of `event` into the one order in which they are kept, so that an event reads the same from
 /// memory and from a file: each single one once, then the resources as pairs of type and name. Empty values are no
-/// values. The JSON is copied, so that it does not hold on to the buffer it was read in.
-pub(super) fn normalised(mut event: HistoryEvent) -> Arc<HistoryEvent> {
+/// values.
+fn put_in_order(event: &mut HistoryEvent) {
     let mut attributes = Vec::with_capacity(event.attributes.len());
     for wanted in SCALARS {
         if let Some(value) = event.attribute(wanted).filter(|value| !value.is_empty()) {
@@ -95,8 +133,6 @@ pub(super) fn normalised(mut event: HistoryEvent) -> Arc<HistoryEvent> {
         attributes.extend(name.map(|name| (Attribute::ResourceName, name.to_owned())));
     }
     event.attributes = attributes;
-    event.json = bytes::Bytes::copy_from_slice(&event.json);
-    Arc::new(event)
 }
 
 /// About how much memory `event` takes, in bytes.

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cairn_core::Timestamp;
 use parquet::column::reader::ColumnReaderImpl;
-use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, Int64Type};
+use parquet::data_type::{
+    AsBytes, BoolType, ByteArrayType, DataType, FixedLenByteArrayType, Int32Type, Int64Type,
+};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::schema::{SCALARS, column, column_of};
 use super::segment_file::SegmentFile;
-use super::{Attribute, HistoryEvent};
+use super::{Attribute, HistoryEvent, event_uuid};
 use crate::log::LogPosition;
 
 /// A reader of one column of one row group.
@@ -32,24 +34,29 @@ pub(super) fn column_reader<T: DataType>(
     Ok(ColumnReaderImpl::new(chunk.column_descr_ptr(), Box::new(pages)))
 }
 
-/// A column of texts: of one, of one or none, or of a list for each row.
-pub(super) struct ByteColumn {
-    reader: ColumnReaderImpl<ByteArrayType>,
+/// Whether the row groups of the file keep UUIDs apart, as from version 2 on.
+pub(super) fn has_uuids(footer: &ParquetMetaData) -> bool {
+    footer.file_metadata().schema_descr().num_columns() > column::EVENT_ID_FROM_END
+}
+
+/// A column of one value, of one or none, or of a list for each row.
+pub(super) struct Column<T: DataType> {
+    reader: ColumnReaderImpl<T>,
     defined_max: i16,
     repeats: bool,
-    values: Vec<ByteArray>,
+    values: Vec<T::T>,
     defined: Vec<i16>,
     repeated: Vec<i16>,
 }
 
-impl ByteColumn {
+impl<T: DataType> Column<T> {
     pub(super) fn new(
         file: &Arc<SegmentFile>,
         footer: &ParquetMetaData,
         group: usize,
         column: usize,
     ) -> Result<Self, ParquetError> {
-        let reader = column_reader::<ByteArrayType>(file, footer, group, column)?;
+        let reader = column_reader::<T>(file, footer, group, column)?;
         let description = footer.row_group(group).column(column).column_descr();
         Ok(Self {
             reader,
@@ -72,7 +79,7 @@ impl ByteColumn {
     pub(super) fn read(
         &mut self,
         rows: usize,
-        mut show: impl FnMut(usize, ByteArray),
+        mut show: impl FnMut(usize, T::T),
     ) -> Result<(), ParquetError> {
         self.values.clear();
         self.defined.clear();
@@ -106,12 +113,19 @@ pub(super) struct RowReader {
     positions: ColumnReaderImpl<Int64Type>,
     times: ColumnReaderImpl<Int64Type>,
     insights: ColumnReaderImpl<BoolType>,
-    accounts: ByteColumn,
-    regions: ByteColumn,
-    scalars: Vec<(Attribute, ByteColumn)>,
-    resource_types: ByteColumn,
-    resource_names: ByteColumn,
-    json: ByteColumn,
+    accounts: Column<ByteArrayType>,
+    regions: Column<ByteArrayType>,
+    scalars: Vec<(Attribute, Column<ByteArrayType>)>,
+    resource_types: Column<ByteArrayType>,
+    resource_names: Column<ByteArrayType>,
+    json: Column<ByteArrayType>,
+    uuids: Option<UuidColumns>,
+}
+
+/// The ids that are UUIDs, and where each was cut out of the JSON.
+struct UuidColumns {
+    uuids: Column<FixedLenByteArrayType>,
+    from_end: Column<Int32Type>,
 }
 
 impl RowReader {
@@ -120,10 +134,16 @@ impl RowReader {
         footer: &ParquetMetaData,
         group: usize,
     ) -> Result<Self, ParquetError> {
-        let bytes = |column| ByteColumn::new(file, footer, group, column);
+        let bytes = |column| Column::new(file, footer, group, column);
         let scalars: Result<_, ParquetError> =
             SCALARS.into_iter().map(|attribute| Ok((attribute, bytes(column_of(attribute))?))).collect();
         let rows = usize::try_from(footer.row_group(group).num_rows());
+        let uuids = || {
+            Ok::<_, ParquetError>(UuidColumns {
+                uuids: Column::new(file, footer, group, column::EVENT_UUID)?,
+                from_end: Column::new(file, footer, group, column::EVENT_ID_FROM_END)?,
+            })
+        };
         Ok(Self {
             rows_left: rows.map_err(|_| corrupt("a row group has a negative size"))?,
             positions: column_reader(file, footer, group, column::POSITION)?,
@@ -135,6 +155,7 @@ impl RowReader {
             resource_types: bytes(column::RESOURCE_TYPES)?,
             resource_names: bytes(column::RESOURCE_NAMES)?,
             json: bytes(column::JSON)?,
+            uuids: has_uuids(footer).then(uuids).transpose()?,
         })
     }
 
@@ -157,6 +178,10 @@ impl RowReader {
         for column in scalars.chain(fixed) {
             column.skip(rows)?;
         }
+        if let Some(UuidColumns { uuids, from_end }) = &mut self.uuids {
+            uuids.skip(rows)?;
+            from_end.skip(rows)?;
+        }
         self.rows_left = self.rows_left.saturating_sub(rows);
         Ok(())
     }
@@ -170,14 +195,17 @@ impl RowReader {
         let accounts = texts(&mut self.accounts, rows)?;
         let regions = texts(&mut self.regions, rows)?;
         let mut attributes = vec![Vec::new(); rows];
+        let ids = self.read_ids(rows)?;
+        for (id, attributes) in ids.iter().zip(&mut attributes) {
+            attributes.extend(id.as_ref().map(|(id, _)| (Attribute::EventId, id.clone())));
+        }
         for (attribute, column) in &mut self.scalars {
             for (row, value) in texts(column, rows)? {
                 attributes[row].push((*attribute, value));
             }
         }
         self.read_resources(rows, &mut attributes)?;
-        let mut json = vec![Bytes::new(); rows];
-        self.json.read(rows, |row, value| json[row] = Bytes::copy_from_slice(value.data()))?;
+        let json = self.read_json(&ids)?;
         let places = accounts.into_iter().zip(regions);
         let events = places.zip(attributes).zip(json).enumerate().map(
             |(row, (((account, region), attributes), json))| {
@@ -194,6 +222,36 @@ impl RowReader {
         );
         self.rows_left -= rows;
         events.collect()
+    }
+
+    /// The ids that are UUIDs, each with the number of bytes that follow on the place that it was cut out of.
+    fn read_ids(&mut self, rows: usize) -> Result<Vec<Option<(String, Option<usize>)>>, ParquetError> {
+        let mut ids = vec![None; rows];
+        let Some(UuidColumns { uuids, from_end }) = &mut self.uuids else { return Ok(ids) };
+        let mut malformed = false;
+        uuids.read(rows, |row, uuid| match uuid.as_bytes().try_into() {
+            Ok(uuid) => ids[row] = Some((event_uuid::text(uuid), None)),
+            Err(_) => malformed = true,
+        })?;
+        from_end.read(rows, |row, bytes| match (&mut ids[row], usize::try_from(bytes)) {
+            (Some((_, place)), Ok(bytes)) => *place = Some(bytes),
+            _ => malformed = true,
+        })?;
+        if malformed { Err(corrupt("an event id is malformed")) } else { Ok(ids) }
+    }
+
+    /// The JSON of as many rows as there are `ids`, which are put back into it.
+    fn read_json(&mut self, ids: &[Option<(String, Option<usize>)>]) -> Result<Vec<Bytes>, ParquetError> {
+        let mut json = vec![Bytes::new(); ids.len()];
+        let mut malformed = false;
+        self.json.read(ids.len(), |row, value| match &ids[row] {
+            Some((id, Some(from_end))) => match event_uuid::joined(value.data(), *from_end, id) {
+                Some(joined) => json[row] = joined.into(),
+                None => malformed = true,
+            },
+            _ => json[row] = Bytes::copy_from_slice(value.data()),
+        })?;
+        if malformed { Err(corrupt("an event lacks the place of its id")) } else { Ok(json) }
     }
 
     fn read_resources(
@@ -225,7 +283,7 @@ fn numbers<T: DataType>(reader: &mut ColumnReaderImpl<T>, rows: usize) -> Result
     }
 }
 
-fn texts(column: &mut ByteColumn, rows: usize) -> Result<Vec<(usize, String)>, ParquetError> {
+fn texts(column: &mut Column<ByteArrayType>, rows: usize) -> Result<Vec<(usize, String)>, ParquetError> {
     let mut texts = Vec::with_capacity(rows);
     let mut malformed = false;
     column.read(rows, |row, value| match value.as_utf8() {

@@ -4,22 +4,24 @@
 //! the attribute, by its bloom filter, costs one small read. Of the others only the columns of time, position and
 //! the attribute are unpacked; whole events are read for the rows that a page shows.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cairn_core::Timestamp;
 use parquet::bloom_filter::Sbbf;
-use parquet::data_type::Int64Type;
+use parquet::data_type::{AsBytes, ByteArrayType, DataType, FixedLenByteArrayType, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::statistics::Statistics;
 
 use super::order::{PartitionKey, Place, Window};
-use super::rows::{ByteColumn, RowReader, column_reader};
+use super::rows::{Column, RowReader, column_reader, has_uuids};
 use super::schema::{PARTITIONS_KEY, VERSION, VERSION_KEY, column, column_of};
 use super::segment_file::SegmentFile;
-use super::segment_writer::Partition;
-use super::{Attribute, HistoryEvent};
+use super::segment_writer::{GroupCopy, Partition};
+use super::settings::{FULL_ROW_GROUP_PART, SegmentSettings};
+use super::{Attribute, HistoryEvent, event_uuid};
 use crate::log::LogPosition;
 
 /// Why a segment could not be read.
@@ -112,10 +114,11 @@ impl Segment {
         self.newest
     }
 
-    /// The run of rows of `key`, where the segment has one. Partitions are sorted, as the rows are.
-    pub(super) fn partition(&self, key: &PartitionKey) -> Option<&Partition> {
-        let at = self.partitions.binary_search_by(|partition| (*partition.key).cmp(key)).ok()?;
-        self.partitions.get(at)
+    /// The runs of rows of `key`.
+    pub(super) fn runs(&self, key: &PartitionKey) -> &[Partition] {
+        let from = self.partitions.partition_point(|run| *run.key < *key);
+        let runs = &self.partitions[from..];
+        &runs[..runs.partition_point(|run| *run.key == *key)]
     }
 
     /// Reads the footer, which is some hundred bytes for each column of each row group.
@@ -180,10 +183,44 @@ impl Segment {
         Ok(events)
     }
 
-    /// Reads all rows in order, `batch_rows` at a time.
-    pub(super) fn scan(self: &Arc<Self>, batch_rows: usize) -> Result<Scan, ReadError> {
-        let footer = self.footer()?;
-        Ok(Scan { segment: Arc::clone(self), footer, next_group: 0, reader: None, batch_rows })
+    /// What a merge copies as it is, and what it reads row by row, `batch_rows` at a time; the rows of each reading are
+    /// in order. Row groups whose events are all older than `kept_from` are neither.
+    pub(super) fn parts(
+        self: &Arc<Self>,
+        kept_from: Timestamp,
+        batch_rows: usize,
+        settings: &SegmentSettings,
+    ) -> Result<(Vec<GroupCopy>, Vec<Scan>), ReadError> {
+        let footer = Arc::new(self.footer()?);
+        let scan = |groups: Range<usize>| {
+            let (segment, footer) = (Arc::clone(self), Arc::clone(&footer));
+            Scan { segment, footer, groups, reader: None, batch_rows }
+        };
+        if !has_uuids(&footer) {
+            return Ok((Vec::new(), vec![scan(0..footer.num_row_groups())]));
+        }
+        let (mut copies, mut scans, mut first_row) = (Vec::new(), Vec::new(), 0);
+        for group in 0..footer.num_row_groups() {
+            let metadata = footer.row_group(group);
+            let end = first_row + metadata.num_rows().unsigned_abs();
+            let runs = self.partitions.iter().filter(|run| (first_row..end).contains(&run.first_row));
+            let mut runs: Vec<_> = runs.cloned().collect();
+            runs.sort_unstable_by_key(|run| run.first_row);
+            let is_full = metadata.num_rows().unsigned_abs() as usize
+                >= settings.row_group_rows_max.div_ceil(FULL_ROW_GROUP_PART)
+                || metadata.total_byte_size().unsigned_abs() as usize
+                    >= settings.row_group_size_bytes_max.div_ceil(FULL_ROW_GROUP_PART);
+            if runs.iter().any(|run| run.newest >= kept_from) {
+                if is_full {
+                    let file = Arc::clone(&self.file);
+                    copies.push(GroupCopy { file, metadata: metadata.clone(), first_row, runs });
+                } else {
+                    scans.push(scan(group..group + 1));
+                }
+            }
+            first_row = end;
+        }
+        Ok((copies, scans))
     }
 
     fn fetch_group(
@@ -210,11 +247,12 @@ impl Segment {
     }
 }
 
-/// A reading of all rows of a segment, in order.
+/// A reading of all rows of some row groups, in order.
 pub(super) struct Scan {
     segment: Arc<Segment>,
-    footer: ParquetMetaData,
-    next_group: usize,
+    footer: Arc<ParquetMetaData>,
+    /// Those that were not begun yet.
+    groups: Range<usize>,
     reader: Option<RowReader>,
     batch_rows: usize,
 }
@@ -233,11 +271,10 @@ impl Scan {
                     return Ok(rows);
                 }
             }
-            if self.next_group == self.footer.num_row_groups() {
-                return Ok(Vec::new());
-            }
-            self.reader = Some(RowReader::new(&self.segment.file, &self.footer, self.next_group)?);
-            self.next_group += 1;
+            // What was read is let go before the next is begun.
+            self.reader = None;
+            let Some(group) = self.groups.next() else { return Ok(Vec::new()) };
+            self.reader = Some(RowReader::new(&self.segment.file, &self.footer, group)?);
         }
     }
 }
@@ -304,20 +341,41 @@ impl GroupSearch<'_> {
     /// Whether the bloom filter leaves the attribute possible.
     fn may_have(&self, attribute: Option<&(Attribute, String)>) -> Result<bool, ParquetError> {
         let Some((attribute, value)) = attribute else { return Ok(true) };
-        let chunk = self.footer.row_group(self.group).column(column_of(*attribute));
+        let uuid = self.uuid(*attribute, value);
+        let column = if uuid.is_some() { column::EVENT_UUID } else { column_of(*attribute) };
+        let chunk = self.footer.row_group(self.group).column(column);
         let filter = Sbbf::read_from_column_chunk(chunk, &**self.file)?;
-        Ok(filter.is_none_or(|filter| filter.check(value.as_str())))
+        let sought = uuid.as_ref().map_or(value.as_bytes(), |uuid| uuid);
+        Ok(filter.is_none_or(|filter| filter.check(sought)))
     }
 
     /// For each of the rows, whether it has the attribute.
     fn matching(&self, wanted: &(Attribute, String), rows: usize) -> Result<Vec<bool>, ParquetError> {
         let (attribute, value) = wanted;
-        let mut reader = ByteColumn::new(self.file, self.footer, self.group, column_of(*attribute))?;
+        match self.uuid(*attribute, value) {
+            Some(uuid) => self.equal::<FixedLenByteArrayType>(column::EVENT_UUID, &uuid, rows),
+            None => self.equal::<ByteArrayType>(column_of(*attribute), value.as_bytes(), rows),
+        }
+    }
+
+    /// The bytes that `value` is found by, where it is kept apart from other texts.
+    fn uuid(&self, attribute: Attribute, value: &str) -> Option<[u8; 16]> {
+        let is_apart = attribute == Attribute::EventId && has_uuids(self.footer);
+        is_apart.then(|| event_uuid::parse(value)).flatten()
+    }
+
+    fn equal<T: DataType>(
+        &self,
+        column: usize,
+        sought: &[u8],
+        rows: usize,
+    ) -> Result<Vec<bool>, ParquetError> {
+        let mut reader = Column::<T>::new(self.file, self.footer, self.group, column)?;
         reader.skip(self.skipped())?;
         let mut matching = vec![false; rows];
         reader.read(rows, |row, found| {
             if let Some(row) = matching.get_mut(row) {
-                *row |= found.data() == value.as_bytes();
+                *row |= found.as_bytes() == sought;
             }
         })?;
         Ok(matching)
@@ -349,12 +407,23 @@ fn read_partitions(footer: &ParquetMetaData, path: &Path) -> Result<Vec<Partitio
     let pairs = footer.file_metadata().key_value_metadata().map(Vec::as_slice).unwrap_or_default();
     let value = |key| pairs.iter().find(|pair| pair.key == key).and_then(|pair| pair.value.as_deref());
     let version = value(VERSION_KEY);
-    if version.and_then(|version| version.parse().ok()) != Some(VERSION) {
+    if !version
+        .and_then(|version| version.parse().ok())
+        .is_some_and(|version| (1..=VERSION).contains(&version))
+    {
         return Err(ReadError::Version { path: path.to_owned(), found: version.map(str::to_owned) });
     }
     let unreadable = |source| ReadError::Partitions { path: path.to_owned(), source };
     let text = value(PARTITIONS_KEY).ok_or_else(|| unreadable(None))?;
-    let partitions: Vec<Partition> = serde_json::from_str(text).map_err(|source| unreadable(Some(source)))?;
+    let mut partitions: Vec<Partition> =
+        serde_json::from_str(text).map_err(|source| unreadable(Some(source)))?;
+    partitions.sort_by(|left, right| left.key.cmp(&right.key));
+    for at in 1..partitions.len() {
+        // One key in memory for all of its runs.
+        if partitions[at].key == partitions[at - 1].key {
+            partitions[at].key = Arc::clone(&partitions[at - 1].key);
+        }
+    }
     let rows: u64 = partitions.iter().map(|partition| partition.rows).sum();
     if rows != footer.file_metadata().num_rows().unsigned_abs() {
         return Err(unreadable(None));

@@ -4,19 +4,28 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use cairn_core::Timestamp;
-use parquet::column::writer::ColumnWriter;
-use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, Int64Type};
+use parquet::bloom_filter::Sbbf;
+use parquet::column::writer::ColumnCloseResult;
+use parquet::data_type::{
+    BoolType, ByteArray, ByteArrayType, DataType, FixedLenByteArray, FixedLenByteArrayType, Int32Type,
+    Int64Type,
+};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, RowGroupMetaData};
+use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter, SerializedRowGroupWriter};
 use serde::{Deserialize, Serialize};
 
 use super::order::{PartitionKey, Place, size_bytes};
 use super::schema::{PARTITIONS_KEY, SCALARS, SCHEMA, VERSION, VERSION_KEY, writer_properties};
+use super::segment_file::SegmentFile;
 use super::settings::SegmentSettings;
-use super::{Attribute, HistoryEvent};
+use super::{Attribute, HistoryEvent, event_uuid};
+
+/// Rows whose JSON is copied at once, on its way to the pages.
+const JSON_BATCH_ROWS: usize = 256;
 
 /// A run of rows of one account, region and kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +39,16 @@ pub(super) struct Partition {
     pub(super) oldest: Timestamp,
     /// The time of the last.
     pub(super) newest: Timestamp,
+}
+
+/// A row group of another segment, to be copied as it is.
+pub(super) struct GroupCopy {
+    pub(super) file: Arc<SegmentFile>,
+    pub(super) metadata: RowGroupMetaData,
+    /// The number of its first row in that segment.
+    pub(super) first_row: u64,
+    /// Its runs, in order.
+    pub(super) runs: Vec<Partition>,
 }
 
 /// Why a segment could not be written.
@@ -59,6 +78,8 @@ pub(super) struct SegmentWriter {
     buffer: Vec<Arc<HistoryEvent>>,
     buffer_size_bytes: usize,
     rows: u64,
+    /// The first row of the row group that is being filled.
+    group_first_row: u64,
     partitions: Vec<Partition>,
 }
 
@@ -80,11 +101,34 @@ impl SegmentWriter {
             buffer: Vec::new(),
             buffer_size_bytes: 0,
             rows: 0,
+            group_first_row: 0,
             partitions: Vec::new(),
         })
     }
 
-    /// Adds a row, which comes after all rows added before.
+    /// Adds a row group that was written before, as it is. Rows added before are in row groups of their own.
+    pub(super) fn copy_group(&mut self, group: GroupCopy) -> Result<(), WriteError> {
+        self.write_row_group()?;
+        let encode = |source| WriteError::Encode { path: self.path.clone(), source };
+        let rows = group.metadata.num_rows().unsigned_abs();
+        let mut copy = self.writer.next_row_group().map_err(encode)?;
+        for chunk in group.metadata.columns() {
+            copy_column(&mut copy, &group.file, chunk, rows).map_err(encode)?;
+        }
+        copy.close().map_err(encode)?;
+        let first_row = self.rows;
+        self.partitions.extend(
+            group
+                .runs
+                .into_iter()
+                .map(|run| Partition { first_row: run.first_row - group.first_row + first_row, ..run }),
+        );
+        self.rows += rows;
+        self.group_first_row = self.rows;
+        Ok(())
+    }
+
+    /// Adds a row, which comes after all rows added before to this row group.
     pub(super) fn push(&mut self, event: Arc<HistoryEvent>) -> Result<(), WriteError> {
         self.note_partition(&event);
         self.rows += 1;
@@ -125,7 +169,8 @@ impl SegmentWriter {
         let Place { time, .. } = Place::of(event);
         match self.partitions.last_mut() {
             Some(last)
-                if last.key.account == event.account
+                if last.first_row >= self.group_first_row
+                    && last.key.account == event.account
                     && last.key.region == event.region
                     && last.key.insight == event.insight =>
             {
@@ -153,8 +198,58 @@ impl SegmentWriter {
         group.close().map_err(encode)?;
         self.buffer.clear();
         self.buffer_size_bytes = 0;
+        self.group_first_row = self.rows;
         Ok(())
     }
+}
+
+/// A column chunk in memory, at its place in the file that it is from.
+struct Chunk {
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Length for Chunk {
+    fn len(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+impl ChunkReader for Chunk {
+    type T = bytes::buf::Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        Ok(self.get_bytes(start, (self.len().saturating_sub(start)) as usize)?.reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        let at = start.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
+        let end = at.and_then(|at| at.checked_add(length)).filter(|end| *end <= self.bytes.len());
+        match (at, end) {
+            (Some(at), Some(end)) => Ok(self.bytes.slice(at..end)),
+            _ => Err(ParquetError::EOF("a read past the end of a column".to_owned())),
+        }
+    }
+}
+
+/// Copies a column chunk with its bloom filter.
+fn copy_column(
+    group: &mut SerializedRowGroupWriter<'_, File>,
+    file: &SegmentFile,
+    chunk: &ColumnChunkMetaData,
+    rows: u64,
+) -> Result<(), ParquetError> {
+    let (start, length) = chunk.byte_range();
+    let bytes = file.get_bytes(start, length as usize)?;
+    let close = ColumnCloseResult {
+        bytes_written: length,
+        rows_written: rows,
+        metadata: chunk.clone(),
+        bloom_filter: Sbbf::read_from_column_chunk(chunk, file)?,
+        column_index: None,
+        offset_index: None,
+    };
+    group.append_column(&Chunk { start, bytes }, close)
 }
 
 /// Writes all columns of `rows`, in the order of the schema.
@@ -170,8 +265,12 @@ fn write_columns(
     write::<Int64Type>(group, &times, None, None)?;
     let insights: Vec<bool> = rows.iter().map(|row| row.insight).collect();
     write::<BoolType>(group, &insights, None, None)?;
+    let ids: Vec<Option<[u8; 16]>> =
+        rows.iter().map(|row| row.attribute(Attribute::EventId).and_then(event_uuid::parse)).collect();
     for attribute in SCALARS {
-        let values: Vec<Option<&str>> = rows.iter().map(|row| row.attribute(attribute)).collect();
+        let is_apart = |at: usize| attribute == Attribute::EventId && ids[at].is_some();
+        let value = |(at, row)| HistoryEvent::attribute(row, attribute).filter(|_| !is_apart(at));
+        let values: Vec<Option<&str>> = rows.iter().map(|row| &**row).enumerate().map(value).collect();
         let levels: Vec<i16> = values.iter().map(|value| i16::from(value.is_some())).collect();
         let values: Vec<ByteArray> = values.into_iter().flatten().map(ByteArray::from).collect();
         write::<ByteArrayType>(group, &values, Some(&levels), None)?;
@@ -179,8 +278,47 @@ fn write_columns(
     for attribute in [Attribute::ResourceType, Attribute::ResourceName] {
         write_list(group, rows, attribute)?;
     }
-    let json: Vec<ByteArray> = rows.iter().map(|row| ByteArray::from(Bytes::clone(&row.json))).collect();
-    write::<ByteArrayType>(group, &json, None, None)
+    let cuts = write_json(group, rows, &ids)?;
+    let levels: Vec<i16> = ids.iter().map(|id| i16::from(id.is_some())).collect();
+    let ids: Bytes = ids.into_iter().flatten().flatten().collect::<Vec<u8>>().into();
+    let id = |at: usize| FixedLenByteArray::from(ByteArray::from(ids.slice(at..at + 16)));
+    let values: Vec<_> = (0..ids.len()).step_by(16).map(id).collect();
+    write::<FixedLenByteArrayType>(group, &values, Some(&levels), None)?;
+    let levels: Vec<i16> = cuts.iter().map(|cut| i16::from(cut.is_some())).collect();
+    let values: Vec<i32> = cuts.into_iter().flatten().collect();
+    write::<Int32Type>(group, &values, Some(&levels), None)
+}
+
+/// Writes the JSON of `rows` without those of the `ids` that are found in it, and says how many bytes follow on each.
+fn write_json(
+    group: &mut SerializedRowGroupWriter<'_, File>,
+    rows: &[Arc<HistoryEvent>],
+    ids: &[Option<[u8; 16]>],
+) -> Result<Vec<Option<i32>>, ParquetError> {
+    let mut column = next_column(group)?;
+    let mut cuts = Vec::with_capacity(rows.len());
+    for (rows, ids) in rows.chunks(JSON_BATCH_ROWS).zip(ids.chunks(JSON_BATCH_ROWS)) {
+        let size_bytes = rows.iter().map(|row| row.json.len()).sum();
+        let (mut json, mut ends) = (Vec::with_capacity(size_bytes), Vec::with_capacity(rows.len()));
+        for (row, id) in rows.iter().zip(ids) {
+            let id = row.attribute(Attribute::EventId).filter(|_| id.is_some());
+            let after = id.and_then(|id| event_uuid::bytes_after(&row.json, id));
+            let cut = after.and_then(|after| Some((after, i32::try_from(after).ok()?)));
+            match cut {
+                Some((after, _)) => event_uuid::cut(&row.json, after, &mut json),
+                None => json.extend_from_slice(&row.json),
+            }
+            ends.push(json.len());
+            cuts.push(cut.map(|(_, after)| after));
+        }
+        let json = Bytes::from(json);
+        let mut start = 0;
+        let slice = |end| ByteArray::from(json.slice(std::mem::replace(&mut start, end)..end));
+        let values: Vec<_> = ends.into_iter().map(slice).collect();
+        column.typed::<ByteArrayType>().write_batch(&values, None, None)?;
+    }
+    column.close()?;
+    Ok(cuts)
 }
 
 /// Writes one of the two lists of resources. An empty list has one level and no value.
@@ -216,13 +354,15 @@ fn write<T: DataType>(
     defined: Option<&[i16]>,
     repeated: Option<&[i16]>,
 ) -> Result<(), ParquetError> {
-    let mut column: SerializedColumnWriter<'_> = group
-        .next_column()?
-        .ok_or_else(|| ParquetError::General("the schema has fewer columns than are written".to_owned()))?;
-    debug_assert!(
-        !matches!(column.untyped(), ColumnWriter::Int96ColumnWriter(_)),
-        "no column is of this type"
-    );
+    let mut column = next_column(group)?;
     column.typed::<T>().write_batch(values, defined, repeated)?;
     column.close()
+}
+
+fn next_column<'g>(
+    group: &'g mut SerializedRowGroupWriter<'_, File>,
+) -> Result<SerializedColumnWriter<'g>, ParquetError> {
+    group
+        .next_column()?
+        .ok_or_else(|| ParquetError::General("the schema has fewer columns than are written".to_owned()))
 }

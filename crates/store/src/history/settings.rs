@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Events in memory before they are written to a segment.
 pub const TAIL_EVENTS_MAX: usize = 8_192;
 /// Bytes of events in memory before they are written to a segment.
-pub const TAIL_SIZE_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub const TAIL_SIZE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long events wait in memory before they are written to a segment, however few they are. It bounds what is read
 /// again from the event log after a restart.
 pub const TAIL_AGE_MAX: Duration = Duration::from_secs(15 * 60);
@@ -13,8 +13,11 @@ pub const TAIL_AGE_MAX: Duration = Duration::from_secs(15 * 60);
 pub const RETENTION: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// Rows of a row group: what one bloom filter speaks for.
 pub const ROW_GROUP_ROWS_MAX: usize = 16_384;
-/// Bytes of a row group before encoding: what is held in memory while one is written.
-pub const ROW_GROUP_SIZE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of a row group before encoding: what is held in memory while one is written. A full tail makes one row group.
+pub const ROW_GROUP_SIZE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// A row group with at least this part of the rows or of the bytes of the largest is not worth being written anew: merges
+/// copy it as it is.
+pub(super) const FULL_ROW_GROUP_PART: usize = 8;
 /// How many segments of about one size are merged into one.
 pub const MERGE_SEGMENTS: usize = 8;
 /// Rows of a merged segment at most.

@@ -147,8 +147,7 @@ impl Store {
         }
         let now = self.clock.now();
         let kept_from = self.kept_from(now);
-        let events: Vec<_> =
-            events.into_iter().filter(|event| event.time >= kept_from).map(normalised).collect();
+        let events = normalised(events.into_iter().filter(|event| event.time >= kept_from).collect());
         let mut state = self.state.write().expect("no panic while the state is held");
         for event in events {
             if event.position >= state.taken {

@@ -10,7 +10,8 @@ use crate::log::LogPosition;
 /// Events in memory, in the order in which a segment keeps them.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
-    partitions: BTreeMap<PartitionKey, BTreeMap<Place, Arc<HistoryEvent>>>,
+    /// By key, in ascending order.
+    partitions: Vec<(PartitionKey, BTreeMap<Place, Arc<HistoryEvent>>)>,
     events: usize,
     size_bytes: usize,
 }
@@ -18,8 +19,11 @@ pub(super) struct Tail {
 impl Tail {
     pub(super) fn insert(&mut self, event: Arc<HistoryEvent>) {
         let size_bytes = size_bytes(&event);
-        let partition = self.partitions.entry(PartitionKey::of(&event)).or_default();
-        if partition.insert(Place::of(&event), event).is_none() {
+        let at = self.partitions.binary_search_by(|(key, _)| key.cmp_of(&event)).unwrap_or_else(|at| {
+            self.partitions.insert(at, (PartitionKey::of(&event), BTreeMap::new()));
+            at
+        });
+        if self.partitions[at].1.insert(Place::of(&event), event).is_none() {
             self.events += 1;
             self.size_bytes += size_bytes;
         }
@@ -41,7 +45,10 @@ impl Tail {
         attribute: Option<&(Attribute, String)>,
         limit: usize,
     ) -> Vec<Arc<HistoryEvent>> {
-        let Some(events) = self.partitions.get(partition) else { return Vec::new() };
+        let Ok(at) = self.partitions.binary_search_by(|(key, _)| key.cmp(partition)) else {
+            return Vec::new();
+        };
+        let events = &self.partitions[at].1;
         if window.oldest > window.newest {
             return Vec::new();
         }
@@ -60,6 +67,6 @@ impl Tail {
 
     /// All events, in the order of a segment's rows.
     pub(super) fn rows(&self) -> impl Iterator<Item = &Arc<HistoryEvent>> {
-        self.partitions.values().flat_map(BTreeMap::values)
+        self.partitions.iter().flat_map(|(_, events)| events.values())
     }
 }

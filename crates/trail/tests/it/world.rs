@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use cairn_core::digest::{DigestKey, DigestObject, Verified, verify, verify_chain};
 use cairn_core::logfile::{LogFileKey, gunzip, sha256_hex};
-use cairn_core::selector::EventSelection;
 use cairn_core::{Clock, Region, Timestamp, TrailArn};
 use cairn_store::{Catalog, CatalogError, Entry, EntryKind, EventLog};
 use cairn_testkit::TestClock;
@@ -37,30 +36,8 @@ pub fn arn(name: &str) -> TrailArn {
 }
 
 pub fn trail(name: &str) -> Trail {
-    Trail {
-        arn: arn(name),
-        incarnation: 1,
-        bucket: "logs".to_owned(),
-        key_prefix: None,
-        sns_topic: None,
-        include_global_service_events: true,
-        multi_region: true,
-        log_file_validation: true,
-        cloud_watch_logs_group_arn: None,
-        cloud_watch_logs_role_arn: None,
-        kms_key_id: None,
-        organization: false,
-        selection: EventSelection::default(),
-        insight_selectors: Vec::new(),
-        logging: false,
-        started_at: None,
-        stopped_at: None,
-        logging_spans: Vec::new(),
-        chain_started_at: None,
-        chain_stopped_at: None,
-        tags: Vec::new(),
-        created_at: start(),
-    }
+    let new = Trail::new(arn(name), 1, "logs".to_owned(), start());
+    Trail { multi_region: true, log_file_validation: true, ..new }
 }
 
 pub fn event(number: u64, region: &str, source: &str, at: Timestamp) -> String {

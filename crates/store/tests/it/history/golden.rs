@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use cairn_core::AccountId;
 use cairn_store::catalog::{CatalogError, Pair};
-use cairn_store::history::{Attribute, History, HistoryEvent, Lookup, SegmentHistory};
+use cairn_store::history::{Attribute, History, HistoryEvent, Lookup, SegmentHistory, SegmentSettings};
 use cairn_store::{Catalog, LogPosition};
 use cairn_testkit::{TestClock, memory_catalog};
 
@@ -35,6 +35,16 @@ fn events() -> Vec<HistoryEvent> {
     events[5].insight = true;
     events[6].attributes.clear();
     events[7].attributes.push((Attribute::ResourceName, "a name without a type, é".to_owned()));
+    for (at, json) in [
+        (8, r#"{"eventID":"@","é":1}"#),
+        (9, r#"{"shared":"@", "eventID" : "@" }"#),
+        (10, r#"{"eventID":"not here"}"#),
+    ] {
+        let id = format!("68c99c97-c191-4329-b210-82ca863106{at:02}");
+        events[at].json = json.replace('@', &id).into();
+        events[at].attributes.retain(|(attribute, _)| *attribute != Attribute::EventId);
+        events[at].attributes.insert(0, (Attribute::EventId, id));
+    }
     events
 }
 
@@ -118,11 +128,12 @@ async fn segments_of_every_version_are_read_as_they_were_written() {
 #[tokio::test]
 #[ignore = "it writes files into the source tree"]
 async fn write_the_golden_history() {
-    let folder = golden().join("v1");
+    let folder = golden().join("v2");
     fs::create_dir_all(&folder).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let (catalog, clock) = (memory_catalog(), Arc::new(TestClock::new(start())));
-    let history = open(directory.path(), &catalog, &clock, small()).await;
+    let settings = SegmentSettings { row_group_rows_max: 7, ..small() };
+    let history = open(directory.path(), &catalog, &clock, settings).await;
     history.ingest(events(), LogPosition(12)).await.unwrap();
     history.flush().await.unwrap();
     fs::copy(directory.path().join(SEGMENT), folder.join(SEGMENT)).unwrap();

@@ -94,8 +94,11 @@ fn attributes() -> impl Strategy<Value = Vec<(Attribute, String)>> {
     })
 }
 
+/// Some ids that are UUIDs.
+const UUID: &str = "[a-c]{8}-0000-4000-8000-00000000000[0-2]";
+
 fn value() -> impl Strategy<Value = String> {
-    prop_oneof![8 => "[ab]", 1 => "[a-c]{2}", 1 => "\\PC{1,8}"]
+    prop_oneof![8 => "[ab]", 1 => "[a-c]{2}", 1 => "\\PC{1,8}", 2 => UUID]
 }
 
 fn lookup() -> impl Strategy<Value = LookupDraft> {
@@ -148,7 +151,7 @@ impl Model {
                 time: ago(draft.minutes_ago),
                 insight,
                 attributes: draft.attributes.clone(),
-                json: Bytes::from(format!("{position}-{}", "x".repeat(draft.json_size_bytes))),
+                json: Bytes::from(json(position, draft)),
             });
             self.end = position + 1;
         }
@@ -188,5 +191,15 @@ impl LookupDraft {
             limit: self.limit,
             after: None,
         }
+    }
+}
+
+/// Any bytes will do; most have the event's id between quotation marks, as JSON has it.
+fn json(position: u64, draft: &Draft) -> String {
+    let filler = "x".repeat(draft.json_size_bytes);
+    let id = draft.attributes.iter().find(|(attribute, _)| *attribute == Attribute::EventId);
+    match id.filter(|_| draft.json_size_bytes % 4 > 0) {
+        Some((_, id)) => format!("{position}-\"{id}\"{filler}"),
+        None => format!("{position}-{filler}"),
     }
 }
