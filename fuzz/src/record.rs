@@ -16,7 +16,7 @@ use crate::selectors::examples;
 pub fn run(data: &[u8]) {
     let json = Bytes::copy_from_slice(data);
     let account: AccountId = "123456789012".parse().expect("an account");
-    let checked = check(data, depth_of(data), &account);
+    let checked = check(data, &account);
     if let Err(refusal) = &checked {
         assert!(!refusal.message.is_empty() && !refusal.code.is_empty());
     }

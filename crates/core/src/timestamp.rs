@@ -121,17 +121,17 @@ impl Timestamp {
     /// Reads `2026-11-20T17:24:26Z`, with or without a fraction of a second.
     #[must_use]
     pub fn parse_iso(text: &str) -> Option<Self> {
-        let seconds = text.get(..19)?;
-        let fraction = text.get(19..)?.strip_suffix('Z')?;
-        let millis = match fraction.strip_prefix('.') {
-            None if fraction.is_empty() => 0,
-            Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
-                format!("{digits:0<3}").get(..3)?.parse::<i64>().ok()?
+        let (head, tail) = text.as_bytes().split_first_chunk::<19>()?;
+        let millis = match tail.strip_suffix(b"Z")? {
+            [] => 0,
+            [b'.', digits @ ..] if !digits.is_empty() => {
+                let thousandths = digits.iter().chain(b"00").take(3);
+                let all_digits = digits.iter().all(u8::is_ascii_digit);
+                all_digits.then(|| thousandths.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0')))?
             }
             _ => return None,
         };
-        let parsed = time::PrimitiveDateTime::parse(&format!("{seconds}Z"), ISO_SECONDS).ok()?;
-        Some(Self::from_millis(parsed.assume_utc().unix_timestamp() * 1000 + millis))
+        Some(Self::from_millis(seconds_of(head)? * 1000 + millis))
     }
 
     /// Reads `20261120T172426Z`.
@@ -147,6 +147,23 @@ impl Timestamp {
             .format(format)
             .expect("the formats have no component that can fail")
     }
+}
+
+/// The seconds of `2026-11-20T17:24:26`. By hand: every event's time is read, some of them by every stage.
+fn seconds_of(text: &[u8; 19]) -> Option<i64> {
+    let number = |at: usize, digits: usize| {
+        text[at..at + digits]
+            .iter()
+            .try_fold(0_u16, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + u16::from(byte - b'0')))
+    };
+    let small = |at| number(at, 2).map(|number| number as u8);
+    let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+    if marks.iter().any(|(at, mark)| text[*at] != *mark) {
+        return None;
+    }
+    let month = time::Month::try_from(small(5)?).ok()?;
+    let date = time::Date::from_calendar_date(i32::from(number(0, 4)?), month, small(8)?).ok()?;
+    Some(date.with_hms(small(11)?, small(14)?, small(17)?).ok()?.assume_utc().unix_timestamp())
 }
 
 #[cfg(test)]
@@ -178,8 +195,21 @@ mod tests {
             "2026-11-21T17:24:26",
             "2026-11-21T17:24:26.Z",
             "2026-11-21T17:24:2éZ",
+            "2026-13-21T17:24:26Z",
+            "2026-00-21T17:24:26Z",
+            "2026-11-21T24:00:00Z",
+            "2026-11-21T17:60:00Z",
+            "2026-11-21T17:24:60Z",
+            "2026-11-21 17:24:26Z",
+            "2026-11-21T17:24:26+00:00",
+            "2026-11-21T17:24:26.0x0Z",
+            "-026-11-21T17:24:26Z",
         ] {
             assert_eq!(Timestamp::parse_iso(text), None, "{text}");
+        }
+        for (fraction, millis) in [(".5", 500), (".04", 40), (".1239", 123), ("", 0)] {
+            let found = Timestamp::parse_iso(&format!("1970-01-01T00:00:01{fraction}Z"));
+            assert_eq!(found.map(Timestamp::millis), Some(1000 + millis), "{fraction}");
         }
         assert_eq!(Timestamp::parse_basic(&time.basic()), Some(Timestamp::from_seconds(1_795_281_866)));
     }

@@ -208,7 +208,8 @@ fn insight_call(json: &[u8]) -> Result<(String, String), RecordError> {
         #[serde(default)]
         event_source: String,
     }
-    let event: InsightEvent = serde_json::from_slice(json).map_err(RecordError::Json)?;
+    let event: InsightEvent =
+        serde_json::from_slice(json).map_err(|_| RecordError::Member { member: "insightDetails" })?;
     Ok((event.insight_details.event_name, event.insight_details.event_source))
 }
 

@@ -63,7 +63,7 @@ impl Checked {
     /// # Errors
     /// Where it cannot be taken.
     pub fn new(json: Bytes, account: &AccountId) -> Result<Self, Refusal> {
-        let key = check(&json, split::depth_of(&json), account)?;
+        let key = check(&json, account)?;
         Ok(Self { key, json })
     }
 }
@@ -178,8 +178,8 @@ impl Ingest {
             splitter: Splitter::default(),
             taken: Taken {
                 account,
-                batch: Vec::new(),
-                batch_bytes: 0,
+                keys: Vec::new(),
+                bytes: Vec::new(),
                 index: 0,
                 refused: Vec::new(),
                 omitted: 0,
@@ -307,8 +307,11 @@ pub struct Intake {
 /// What was found of a body and is not being written yet.
 struct Taken {
     account: AccountId,
-    batch: Vec<Checked>,
-    batch_bytes: usize,
+    /// The keys of the batch's records, and where each ends in its bytes.
+    keys: Vec<(EventKey, usize)>,
+    /// The records, one after the other. Not slices of the body: those would keep all of it in memory for as long as the
+    /// log's newest entries are.
+    bytes: Vec<u8>,
     index: u64,
     refused: Vec<Refused>,
     omitted: u64,
@@ -317,15 +320,13 @@ struct Taken {
 impl Taken {
     fn take(&mut self, found: Found<'_>) {
         let checked = match found {
-            Found::Record { json, depth } => check(json, depth, &self.account).map(|key| (key, json)),
+            Found::Record { json } => check(json, &self.account).map(|key| (key, json)),
             Found::TooLarge { size_bytes } => Err(Refusal::too_large(size_bytes)),
         };
         match checked {
             Ok((key, json)) => {
-                self.batch_bytes += json.len();
-                // A copy: a slice of the body would keep all of the body in memory for as long as the log's newest
-                // entries are.
-                self.batch.push(Checked { key, json: Bytes::copy_from_slice(json) });
+                self.bytes.extend_from_slice(json);
+                self.keys.push((key, self.bytes.len()));
             }
             Err(refusal) if self.refused.len() < REFUSED_NAMED_MAX => {
                 self.refused.push(Refused { index: self.index, refusal });
@@ -333,6 +334,23 @@ impl Taken {
             Err(_) => self.omitted += 1,
         }
         self.index += 1;
+    }
+
+    /// The batch so far; another begins, with room for as much where more is to come.
+    fn batch(&mut self, goes_on: bool) -> Vec<Checked> {
+        let room = if goes_on { self.bytes.len() } else { 0 };
+        let mut bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(room));
+        if bytes.capacity() / 2 > bytes.len() {
+            bytes.shrink_to_fit();
+        }
+        let bytes = Bytes::from(bytes);
+        let mut start = 0;
+        let checked = self.keys.drain(..).map(|(key, end)| {
+            let json = bytes.slice(start..end);
+            start = end;
+            Checked { key, json }
+        });
+        checked.collect()
     }
 }
 
@@ -356,8 +374,8 @@ impl Intake {
         for part in piece.chunks(PIECE_BYTES_MAX) {
             let taken = &mut self.taken;
             self.splitter.push(part, &mut |found| taken.take(found))?;
-            if self.taken.batch_bytes >= BATCH_BYTES_MAX {
-                self.send();
+            if self.taken.bytes.len() >= BATCH_BYTES_MAX {
+                self.send(true);
             }
             while self.flights.len() >= BATCHES_IN_FLIGHT_MAX {
                 self.land().await?;
@@ -380,7 +398,7 @@ impl Intake {
     /// # Errors
     /// Where records could not be written.
     pub async fn close(mut self) -> Result<Report, IngestError> {
-        self.send();
+        self.send(false);
         while !self.flights.is_empty() {
             self.land().await?;
         }
@@ -395,9 +413,8 @@ impl Intake {
     }
 
     /// Sends the batch on its way.
-    fn send(&mut self) {
-        let batch = std::mem::take(&mut self.taken.batch);
-        self.taken.batch_bytes = 0;
+    fn send(&mut self, goes_on: bool) {
+        let batch = self.taken.batch(goes_on);
         if !batch.is_empty() {
             self.flights.push_back(self.ingest.launch(batch));
         }

@@ -28,8 +28,6 @@ pub use request::{Issuer, Request, Requester};
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
-mod matrix;
-#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,6 @@ mod arn;
 mod rules;
 
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::Facts;
 use rules::Rule;
@@ -72,8 +71,8 @@ impl Found {
     }
 
     /// Adds what `rules` find among the members of a JSON text. One that is nested too deeply to be read has none.
-    fn add_members(&mut self, json: &RawValue, rules: &[Rule]) {
-        let Ok(value) = serde_json::from_str::<Value>(json.get()) else { return };
+    fn add_members(&mut self, json: &str, rules: &[Rule]) {
+        let Ok(value) = serde_json::from_str::<Value>(json) else { return };
         if let (Some(bucket), Some(key)) = (text(&value, "bucketName"), text(&value, "key")) {
             self.add(Some("AWS::S3::Object"), &format!("arn:aws:s3:::{bucket}/{key}"));
         }

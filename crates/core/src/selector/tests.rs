@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::record::Facts;
+use crate::record::Record;
 
 fn basic(selectors: Value) -> Result<EventSelection, String> {
     let requests = serde_json::from_value(selectors).unwrap();
@@ -24,8 +24,8 @@ fn event(members: Value) -> String {
 }
 
 fn taken(selection: &EventSelection, event: &str) -> bool {
-    let facts: Facts<'_> = serde_json::from_str(event).unwrap();
-    selection.matches(&facts)
+    let record = Record::trusted(event.to_owned().into());
+    selection.matches(&record.facts().unwrap())
 }
 
 fn object_event(name: &str, read_only: bool, arn: &str) -> String {

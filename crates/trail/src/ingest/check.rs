@@ -4,22 +4,22 @@
 
 use std::borrow::Cow;
 
-use cairn_core::record::{Facts, RECORD_SIZE_BYTES_MAX};
+use cairn_core::record::{FactSpans, Facts, RECORD_SIZE_BYTES_MAX};
 use cairn_core::{AccountId, Region, Timestamp};
+
+use super::split::depth_of;
 
 /// How deep objects and arrays of a record may be nested: below what JSON parsers take without setting.
 pub const RECORD_DEPTH_MAX: usize = 100;
 /// Bytes of a text of the sender that a message shows.
 const SHOWN_BYTES_MAX: usize = 64;
 
-/// Bytes of a message.
-const MESSAGE_BYTES_MAX: usize = 300;
-
 /// What a record is known by: its account and its eventID. With the account, so that nobody can take the ids of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EventKey {
     account: u64,
-    id: [u64; 2],
+    high: u64,
+    low: u64,
 }
 
 impl EventKey {
@@ -41,7 +41,7 @@ impl EventKey {
                 number = number << 4 | u128::from(char::from(*byte).to_digit(16)?);
             }
         }
-        Some(Self { account, id: [(number >> 64) as u64, number as u64] })
+        Some(Self { account, high: (number >> 64) as u64, low: number as u64 })
     }
 }
 
@@ -69,28 +69,32 @@ impl Refusal {
     }
 }
 
-/// Checks a record for `account`, nested `depth` deep.
+/// Checks a record for `account`.
 ///
 /// # Errors
 /// Where it cannot be taken.
-pub fn check(json: &[u8], depth: usize, account: &AccountId) -> Result<EventKey, Refusal> {
+pub fn check(json: &[u8], account: &AccountId) -> Result<EventKey, Refusal> {
     if json.len() > RECORD_SIZE_BYTES_MAX {
         return Err(Refusal::too_large(json.len()));
     }
+    // One record that is not UTF-8 spoils its whole log file.
+    let text = std::str::from_utf8(json);
+    let spans = text.map(FactSpans::of);
+    let depth = match &spans {
+        Ok(Ok(spans)) => spans.depth(),
+        _ => depth_of(json),
+    };
     if depth > RECORD_DEPTH_MAX {
         let message = format!("The record is nested {depth} deep; the limit is {RECORD_DEPTH_MAX}.");
         return Err(Refusal::of("RecordTooDeep", message));
     }
-    // The parser looks only at the members that are read, and one record that is not UTF-8 spoils its whole log file.
-    let Ok(text) = std::str::from_utf8(json) else {
+    let (Ok(text), Ok(spans)) = (text, spans) else {
         return Err(Refusal::of("InvalidRecord", "The record is not UTF-8."));
     };
-    let facts: Facts<'_> = serde_json::from_str(text).map_err(|error| {
-        // A message of the parser may quote the sender's text, however long.
-        let mut message = format!("The record is not the JSON object of an event: {error}");
-        message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
-        Refusal::of("InvalidRecord", message)
+    let spans = spans.map_err(|error| {
+        Refusal::of("InvalidRecord", format!("The record is not the JSON object of an event: {error}."))
     })?;
+    let facts = spans.facts(text);
     check_facts(&facts, account)
         .map_err(|refusal| Refusal { event_id: Some(shown(&facts.event_id).to_owned()), ..refusal })
 }
@@ -143,13 +147,12 @@ fn shown(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::split::depth_of;
     use super::*;
 
     const GOOD: &str = r#"{"eventTime":"2023-07-10T12:00:23Z","eventID":"68c99c97-c191-4329-b210-82ca8631066d","awsRegion":"apiso-northsouth-3r","eventSource":"a.example","eventName":"Do","recipientAccountId":"123456789012","requestParameters":{"a":"\ud800","b":"\u0000"}}"#;
 
     fn checked(json: &str) -> Result<EventKey, Refusal> {
-        check(json.as_bytes(), depth_of(json.as_bytes()), &"123456789012".parse().unwrap())
+        check(json.as_bytes(), &"123456789012".parse().unwrap())
     }
 
     fn refused(from: &str, to: &str, code: &str) {
@@ -168,7 +171,7 @@ mod tests {
     fn what_is_no_text_is_refused_also_where_nothing_reads_it() {
         let bytes: Vec<u8> =
             GOOD.replace("\\u0000", "~").bytes().map(|b| if b == b'~' { 0xfb } else { b }).collect();
-        let refusal = check(&bytes, depth_of(&bytes), &"123456789012".parse().unwrap()).unwrap_err();
+        let refusal = check(&bytes, &"123456789012".parse().unwrap()).unwrap_err();
         assert_eq!((refusal.code, refusal.message.as_str()), ("InvalidRecord", "The record is not UTF-8."));
     }
 

@@ -19,8 +19,6 @@ pub enum Found<'a> {
     Record {
         /// The bytes, without white space around them.
         json: &'a [u8],
-        /// How deep its objects and arrays are nested.
-        depth: usize,
     },
     /// A record over [`RECORD_SIZE_BYTES_MAX`], of which nothing was kept.
     TooLarge {
@@ -177,7 +175,7 @@ impl Splitter {
             self.keep(bytes);
             return &[];
         };
-        self.emit(&bytes[..end], None, each);
+        self.emit(&bytes[..end], each);
         &bytes[end + 1..]
     }
 
@@ -204,8 +202,7 @@ impl Splitter {
             return &[];
         };
         self.state = State::After;
-        let depth = self.nesting.deepest;
-        self.emit(&bytes[..end], Some(depth), each);
+        self.emit(&bytes[..end], each);
         &bytes[end..]
     }
 
@@ -241,8 +238,8 @@ impl Splitter {
         }
     }
 
-    /// Shows what ends with `last`; `depth` where it is known.
-    fn emit(&mut self, last: &[u8], depth: Option<usize>, each: &mut impl FnMut(Found<'_>)) {
+    /// Shows what ends with `last`.
+    fn emit(&mut self, last: &[u8], each: &mut impl FnMut(Found<'_>)) {
         let is_split = self.oversize_bytes > 0 || !self.carry.is_empty();
         if is_split {
             self.keep(last);
@@ -256,7 +253,7 @@ impl Splitter {
             each(Found::TooLarge { size_bytes });
         } else {
             self.records += 1;
-            each(Found::Record { json, depth: depth.unwrap_or_else(|| depth_of(json)) });
+            each(Found::Record { json });
         }
         self.carry.clear();
         self.oversize_bytes = 0;
@@ -340,7 +337,7 @@ mod tests {
         let mut found = Vec::new();
         let mut each = |part: Found<'_>| {
             found.push(match part {
-                Found::Record { json, depth } => format!("{depth} {}", String::from_utf8_lossy(json)),
+                Found::Record { json } => format!("{} {}", depth_of(json), String::from_utf8_lossy(json)),
                 Found::TooLarge { size_bytes } => format!("too large: {size_bytes}"),
             });
         };

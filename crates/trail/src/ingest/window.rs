@@ -6,6 +6,7 @@
 
 use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Mutex, MutexGuard};
 
 use cairn_store::LogPosition;
@@ -45,12 +46,57 @@ pub(super) struct Window {
     inner: Mutex<Inner>,
 }
 
+/// Hashes keys, which are numbers, by multiplying them with numbers that no sender knows: each key is hashed five times,
+/// and the standard hasher costs more than all else here.
+#[derive(Clone, Debug)]
+struct Hashing {
+    seed: u64,
+    factor: u64,
+}
+
+impl Default for Hashing {
+    fn default() -> Self {
+        let chance = RandomState::new();
+        Self { seed: chance.hash_one(0_u8), factor: chance.hash_one(1_u8) | 1 }
+    }
+}
+
+impl BuildHasher for Hashing {
+    type Hasher = Folding;
+
+    fn build_hasher(&self) -> Folding {
+        Folding { state: self.seed, factor: self.factor }
+    }
+}
+
+struct Folding {
+    state: u64,
+    factor: u64,
+}
+
+impl Hasher for Folding {
+    fn write_u64(&mut self, number: u64) {
+        let product = u128::from(self.state ^ number) * u128::from(self.factor);
+        self.state = (product >> 64) as u64 ^ product as u64;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn finish(&self) -> u64 {
+        // Once more: the table looks at the highest bits and at the lowest.
+        let product = u128::from(self.state) * u128::from(self.factor.rotate_left(32));
+        (product >> 64) as u64 ^ product as u64
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
-    known: HashSet<EventKey>,
+    known: HashSet<EventKey, Hashing>,
     /// The ids of each run of entries, by the position of its first.
     order: BTreeMap<u64, Vec<EventKey>>,
-    writing: HashMap<EventKey, watch::Receiver<Written>>,
+    writing: HashMap<EventKey, watch::Receiver<Written>, Hashing>,
 }
 
 impl Window {
