@@ -96,7 +96,7 @@ pub(super) struct SimFile {
 }
 
 impl SimFile {
-    pub(super) fn new(disk: &SimDisk, inode: u64, writable: bool) -> Arc<dyn DiskFile> {
+    pub(super) fn opened(disk: &SimDisk, inode: u64, writable: bool) -> Arc<dyn DiskFile> {
         Arc::new(Self { disk: disk.clone(), inode, writable })
     }
 
@@ -121,12 +121,12 @@ impl SimFile {
         let lives = self.disk.begin_whole("disk write EIO")?;
         let size = usize::try_from(size_bytes).expect("a simulated file is small");
         self.check_room(size)?;
-        let resized = self.with(|inode, _| {
+        self.with(|inode, _| {
             if shrinks || size > inode.seen.len() {
                 inode.set_len(size);
             }
         });
-        SimDisk::end(lives, Ok(resized))
+        SimDisk::end(lives, Ok(()))
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -271,7 +271,7 @@ impl Disk for SimDisk {
             }
             (None, _) => return Err(ErrorKind::NotFound.into()),
         };
-        Self::end(lives, Ok(file::SimFile::new(self, inode, access != Access::Read)))
+        Self::end(lives, Ok(file::SimFile::opened(self, inode, access != Access::Read)))
     }
 
     fn lock(&self, path: &Path) -> Result<Box<dyn DiskLock>, TryLockError> {

@@ -10,6 +10,7 @@
 mod actions;
 mod check;
 mod gates;
+mod log;
 mod model;
 mod run;
 mod stores;

@@ -20,22 +20,25 @@ impl Simulation {
         self.boot();
         self.make_trail().await;
         self.make_trail().await;
-        if self.rng.chance(500) {
+        if self.rng.strikes(500) {
             self.zombie();
         }
         let steps = STEPS / 2 + self.rng.below(STEPS);
         for _ in 0..steps {
-            if !self.gates.are_empty() && self.rng.chance(720) {
+            if !self.gates.are_empty() && self.rng.strikes(720) {
                 let released = self.gates.release(&mut self.rng, self.stalled);
                 self.note(released);
             } else {
-                if self.rng.chance(100) {
+                if self.rng.strikes(100) {
                     let last = usize::try_from(self.processes).unwrap() + 1;
                     self.stalled = self.rng.below(last) as u64;
                 }
                 self.act().await;
             }
             self.rest().await;
+            if self.is_dead() {
+                self.crash();
+            }
         }
         self.settle().await;
     }
@@ -43,7 +46,7 @@ impl Simulation {
     async fn act(&mut self) {
         let down = self.booted.lock().unwrap().is_none();
         let what = match self.rng.below(100) {
-            _ if down && self.rng.chance(300) => {
+            _ if down && self.rng.strikes(300) => {
                 self.crash();
                 self.boot();
                 "start"
@@ -73,6 +76,14 @@ impl Simulation {
                 "the log is trimmed"
             }
             73..=81 => self.tick(),
+            82 => {
+                self.doom();
+                "the process is doomed"
+            }
+            83 => {
+                self.start_second();
+                "a second server is started"
+            }
             84..=85 => {
                 self.crash();
                 self.boot();
@@ -82,7 +93,7 @@ impl Simulation {
                 self.zombie();
                 "a zombie comes or goes"
             }
-            82..=83 | 87..=91 => {
+            87..=91 => {
                 self.run_zombie();
                 "the zombie runs"
             }
@@ -111,6 +122,11 @@ impl Simulation {
     }
 
     fn outage(&mut self) -> &'static str {
+        if self.rng.strikes(300) {
+            let room = self.rng.pick(&[0, 500, 5000, u64::MAX / 2, u64::MAX / 2]);
+            self.machine.leave_room(room);
+            return "the disk fills up or is emptied";
+        }
         let bucket = self.trails[self.rng.below(self.trails.len())].buckets.last().unwrap().clone();
         let mut state = self.bucket.lock().unwrap();
         if state.refusing.remove(&bucket) {
@@ -150,7 +166,7 @@ impl Simulation {
             configs: vec![(0, config)],
             spans: vec![(end, None)],
             buckets: vec![format!("bucket-{incarnation}-0")],
-            validated: self.rng.chance(800),
+            validated: self.rng.strikes(800),
             toggled: false,
             chains: 1,
             deleted: false,
@@ -165,7 +181,7 @@ impl Simulation {
 
     async fn change_trail(&mut self) -> &'static str {
         let at = self.rng.below(self.trails.len());
-        if self.trails[at].deleted || self.rng.chance(100) {
+        if self.trails[at].deleted || self.rng.strikes(100) {
             if self.trails.iter().filter(|trail| !trail.deleted).count() < TRAILS_MAX && self.trails.len() < 6
             {
                 self.make_trail().await;

@@ -1,6 +1,8 @@
 //! The strict look at what is left of a run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use cairn_core::digest::{ChainFlaw, DigestKey, DigestObject, Verified, verify, verify_chain};
 use cairn_core::logfile::{LogFileKey, gunzip, sha256_hex};
@@ -8,11 +10,14 @@ use cairn_store::history::{Attribute, Lookup};
 use cairn_store::{EntryKind, History};
 
 use super::super::world::records_of;
+use super::log::{LOG_DIRECTORY, SEGMENT_SIZE_BYTES};
 use super::model::{ACCOUNTS, Due, REGIONS, SimTrail};
 use super::run::{RESERVATION_BYTES_MAX, Simulation};
 
 /// What lies around the records of a log file.
 const FRAME_BYTES: usize = 100;
+/// The largest batch: its append may have a segment of its own size.
+const APPEND_BYTES_MAX: u64 = 20_000;
 
 /// Public keys in DER by their fingerprints.
 pub type PublicKeys = BTreeMap<String, Vec<u8>>;
@@ -25,11 +30,38 @@ impl Simulation {
     pub async fn check(&mut self, keys: &PublicKeys) {
         let changed = std::mem::take(&mut self.bucket.lock().unwrap().changed);
         self.problems.extend(changed.into_iter().map(|key| format!("{key} changed when it was put again")));
+        let problems = std::mem::take(&mut self.log.lock().unwrap().problems);
+        self.problems.extend(problems);
+        self.check_limits();
         let events = self.check_log();
         self.check_history(&events).await;
         for trail in self.trails.clone() {
             let files = self.check_files(&trail, &events);
             self.check_digests(&trail, &files, keys);
+        }
+    }
+
+    /// What everybody has read is let go of, and nothing else.
+    fn check_limits(&mut self) {
+        let Some(process) = self.booted.lock().unwrap().clone() else { return };
+        let (needed, start) = (process.needed.load(Ordering::SeqCst), process.log.start().0);
+        if start > needed {
+            self.problems.push(format!("the log begins at {start}, and is needed from {needed}"));
+        }
+        let needed_bytes: usize = {
+            let log = self.log.lock().unwrap();
+            let needed = usize::try_from(needed).unwrap();
+            log.entries[needed..].iter().map(|entry| entry.payload.len() + FRAME_BYTES).sum()
+        };
+        let files = self.machine.files(Path::new(LOG_DIRECTORY));
+        let kept_bytes: u64 = files.iter().map(|(_, size)| size).sum();
+        if kept_bytes > needed_bytes as u64 + 2 * SEGMENT_SIZE_BYTES + APPEND_BYTES_MAX {
+            self.problems.push(format!("the log keeps {kept_bytes} bytes, and needs {needed_bytes}"));
+        }
+        if let Some((path, _)) =
+            files.iter().find(|(path, _)| path.extension().is_some_and(|end| end == "new"))
+        {
+            self.problems.push(format!("{} is left behind", path.display()));
         }
     }
 

@@ -1,4 +1,4 @@
-//! Chance from a seed, and the gates that make a run follow from it: every operation of a store stops at a gate before
+//! The gates that make a run follow from its seed: every operation of a store stops at a gate before
 //! and after its effect, and goes on only where the schedule lets it.
 
 use std::collections::BTreeMap;
@@ -6,33 +6,9 @@ use std::future::pending;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use cairn_testkit::Chance;
+use cairn_testkit::disk::DiskFaults;
 use tokio::sync::oneshot;
-
-/// Chance that follows from a seed (SplitMix64).
-#[derive(Clone, Debug)]
-pub struct Rng(pub u64);
-
-impl Rng {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit as u64).unwrap()
-    }
-
-    pub fn chance(&mut self, per_mille: usize) -> bool {
-        self.below(1000) < per_mille
-    }
-
-    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
-}
 
 struct Waiting {
     process: u64,
@@ -53,7 +29,7 @@ impl Gates {
 
     /// Lets one of those who wait go on, and says who it was; a process that is `stalled`
     /// only where nobody else does.
-    pub fn release(&self, rng: &mut Rng, stalled: u64) -> String {
+    pub fn release(&self, rng: &mut Chance, stalled: u64) -> String {
         let mut waiting = self.waiting.lock().unwrap();
         let awake: Vec<usize> = (0..waiting.len()).filter(|at| waiting[*at].process != stalled).collect();
         let at = if awake.is_empty() { rng.below(waiting.len()) } else { rng.pick(&awake) };
@@ -69,7 +45,7 @@ impl Gates {
 pub struct Door {
     pub gates: Arc<Gates>,
     pub process: u64,
-    dead: Arc<AtomicBool>,
+    pub dead: Arc<AtomicBool>,
 }
 
 impl Door {
@@ -98,7 +74,7 @@ impl Door {
 
 /// What goes wrong, how often, and how often it did.
 pub struct Faults {
-    pub rng: Mutex<Rng>,
+    pub rng: Mutex<Chance>,
     pub per_mille: BTreeMap<&'static str, usize>,
     pub off: AtomicBool,
     pub counts: Mutex<BTreeMap<&'static str, u64>>,
@@ -108,7 +84,7 @@ impl Faults {
     /// Whether a fault of this kind strikes now.
     pub fn strike(&self, kind: &'static str) -> bool {
         let rate = self.per_mille.get(kind).copied().unwrap_or(0);
-        let struck = !self.off.load(Ordering::SeqCst) && self.rng.lock().unwrap().chance(rate);
+        let struck = !self.off.load(Ordering::SeqCst) && self.rng.lock().unwrap().strikes(rate);
         if struck {
             self.count(kind);
         }
@@ -117,5 +93,11 @@ impl Faults {
 
     pub fn count(&self, kind: &'static str) {
         *self.counts.lock().unwrap().entry(kind).or_default() += 1;
+    }
+}
+
+impl DiskFaults for Faults {
+    fn strikes(&self, kind: &'static str) -> bool {
+        self.strike(kind)
     }
 }

@@ -7,9 +7,8 @@ use cairn_core::record::Category;
 use cairn_core::record::build::CallEvent;
 use cairn_core::selector::{BasicSelector, DataResource, DataResourceType, EventSelection, ReadWriteType};
 use cairn_core::{EventId, Region, Timestamp, TrailArn};
+use cairn_testkit::Chance;
 use serde_json::{Value, json};
-
-use super::gates::Rng;
 
 pub const HOME: &str = "eu-west-1";
 pub const REGIONS: [&str; 2] = [HOME, "us-east-1"];
@@ -35,14 +34,14 @@ pub struct Fact {
 /// All events that were tried, by their eventID.
 pub type Facts = BTreeMap<String, Fact>;
 
-pub fn new_fact(rng: &mut Rng, ingested: bool) -> Fact {
-    let data = rng.chance(250);
+pub fn new_fact(rng: &mut Chance, ingested: bool) -> Fact {
+    let data = rng.strikes(250);
     Fact {
         account: rng.pick(&ACCOUNTS),
         region: rng.pick(&REGIONS),
-        global: !data && rng.chance(200),
+        global: !data && rng.strikes(200),
         data,
-        read_only: rng.chance(300),
+        read_only: rng.strikes(300),
         ingested,
         acked: false,
         intended: false,
@@ -89,12 +88,12 @@ pub struct Config {
 }
 
 impl Config {
-    pub fn any(rng: &mut Rng) -> Self {
+    pub fn any(rng: &mut Chance) -> Self {
         Self {
-            multi_region: rng.chance(700),
-            global: rng.chance(700),
-            reads: rng.chance(700),
-            data: rng.chance(400),
+            multi_region: rng.strikes(700),
+            global: rng.strikes(700),
+            reads: rng.strikes(700),
+            data: rng.strikes(400),
         }
     }
 

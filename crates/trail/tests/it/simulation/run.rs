@@ -1,14 +1,17 @@
 //! One run: the processes, what the schedule lets happen, and how it all settles.
 
 use std::future::{Future, pending};
-use std::sync::atomic::Ordering;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cairn_core::{Clock, EventId, Timestamp};
+use cairn_store::disk::Disk;
 use cairn_store::history::{SegmentHistory, SegmentSettings};
 use cairn_store::{Catalog, EventLog, History, LogPosition};
-use cairn_testkit::TestClock;
+use cairn_testkit::disk::{FAULTS, Machine, SimDisk};
+use cairn_testkit::{Chance, TestClock};
 use cairn_trail::intents::{self, IntentMark};
 use cairn_trail::{
     DeliverySettings, DeliveryStage, DigestSettings, DigestStage, HistoryStage, Ingest, KeySettings,
@@ -18,9 +21,10 @@ use prometheus::Registry;
 use tokio::task::JoinHandle;
 
 use super::super::doubles::MemoryCatalog;
-use super::gates::{Door, Faults, Gates, Rng};
+use super::gates::{Door, Faults, Gates};
+use super::log::{LogState, SimLog, open_log};
 use super::model::{Fact, Facts, SimTrail, call_event, new_fact};
-use super::stores::{BucketState, LogState, SimBucket, SimCatalog, SimLog};
+use super::stores::{BucketState, SimBucket, SimCatalog};
 
 /// For how many positions an ingested record is remembered, and within how many it is sent again.
 const WINDOW_ENTRIES: u64 = 64;
@@ -45,15 +49,18 @@ pub struct Process {
     delivery: DeliveryStage,
     digests: DigestStage,
     mark: IntentMark,
+    /// From where on somebody needs the log, as of its last trim.
+    pub needed: AtomicU64,
 }
 
 /// Everything there is.
 pub struct Simulation {
-    pub rng: Rng,
+    pub rng: Chance,
     pub gates: Arc<Gates>,
     pub faults: Arc<Faults>,
     pub clock: Arc<TestClock>,
     pub latest: Timestamp,
+    pub machine: Machine,
     pub log: Arc<Mutex<LogState>>,
     pub rows: MemoryCatalog,
     pub bucket: Arc<Mutex<BucketState>>,
@@ -62,7 +69,7 @@ pub struct Simulation {
     pub trails: Vec<SimTrail>,
     pub problems: Vec<String>,
     pub schedule: Vec<String>,
-    main: Option<Door>,
+    main: Option<(Door, SimDisk)>,
     pub booted: Arc<Mutex<Option<Arc<Process>>>>,
     zombie: Option<(Door, Arc<Stages>)>,
     tasks: Vec<JoinHandle<()>>,
@@ -80,12 +87,9 @@ fn directory() -> tempfile::TempDir {
 
 impl Simulation {
     pub fn new(seed: u64, rows: MemoryCatalog, start: Timestamp) -> Self {
-        let mut rng = Rng(seed);
+        let mut rng = Chance(seed);
         let rates = [0, 0, 5, 20, 80];
         let kinds = [
-            "log full",
-            "log append EIO",
-            "log read EIO",
             "log read short",
             "catalog EIO",
             "catalog ENOSPC",
@@ -95,17 +99,21 @@ impl Simulation {
             "put timed out after its effect",
         ];
         let mut rate = |kind: &str| rng.pick(&rates) * if kind.starts_with("put") { 4 } else { 1 };
-        let per_mille = kinds.into_iter().map(|kind| (kind, rate(kind))).collect();
+        let per_mille = kinds.into_iter().chain(FAULTS).map(|kind| (kind, rate(kind))).collect();
         let faults = Faults {
-            rng: Mutex::new(Rng(rng.next())),
+            rng: Mutex::new(Chance(rng.next())),
             per_mille,
             off: false.into(),
             counts: Mutex::default(),
         };
+        let faults = Arc::new(faults);
+        let machine = Machine::new(rng.next(), faults.clone());
+        machine.make_directory(Path::new("/data"));
         Self {
             rng,
+            machine,
             gates: Arc::default(),
-            faults: Arc::new(faults),
+            faults,
             clock: Arc::new(TestClock::new(start)),
             latest: start,
             log: Arc::default(),
@@ -200,9 +208,21 @@ impl Simulation {
         let (log, catalog) = (Arc::new(self.sim_log(&door)), self.catalog(&door));
         let (clock, path) = (self.clock.clone(), self.directory.path().to_owned());
         let booted = Arc::clone(&self.booted);
-        self.main = Some(door);
+        let disk = self.machine.process(door.process, &door.dead);
+        if self.rng.strikes(150) && !self.faults.off.load(Ordering::SeqCst) {
+            self.faults.count("death while it starts");
+            disk.die_within(1 + self.rng.below(25) as i64);
+        }
+        let recent_size_bytes_max = self.rng.pick(&[0, 3000, 1 << 20]);
+        let (state, faults, log_disk) = (Arc::clone(&self.log), Arc::clone(&self.faults), disk.clone());
+        self.main = Some((door.clone(), disk));
         let settings = SegmentSettings { tail_events_max: 8, retention: LONG, ..SegmentSettings::default() };
         self.spawn(async move {
+            door.pass("log open").await;
+            let log_disk: Arc<dyn Disk> = Arc::new(log_disk);
+            if !state.lock().unwrap().open(&log_disk, recent_size_bytes_max, &faults) {
+                return;
+            }
             let opened = SegmentHistory::open(&path, catalog.clone(), clock.clone(), settings).await;
             let Ok(history) = opened else { return };
             let history = Arc::new(history);
@@ -223,24 +243,57 @@ impl Simulation {
                 mark: IntentMark::new(recorder.clone(), catalog),
                 recorder,
                 log,
+                needed: AtomicU64::new(0),
             };
             *booted.lock().unwrap() = Some(Arc::new(process));
         });
     }
 
+    /// The main process dies, perhaps because the power goes.
     pub fn crash(&mut self) {
-        if let Some(door) = self.main.take() {
-            door.crash();
-            *self.booted.lock().unwrap() = None;
-            let before = self.log.lock().unwrap().entries.len();
-            self.log.lock().unwrap().crash(&mut self.rng);
-            let after = self.log.lock().unwrap().entries.len();
-            self.note(format!(
-                "process {} dies; the log ended at {before}, and now at {after}",
-                door.process
-            ));
-            self.faults.count("crash");
+        let Some((door, _)) = self.main.take() else { return };
+        door.crash();
+        *self.booted.lock().unwrap() = None;
+        let mut log = self.log.lock().unwrap();
+        (log.open, log.failed) = (None, false);
+        let end = log.entries.len();
+        drop(log);
+        self.machine.release(door.process);
+        let how = if self.rng.strikes(500) {
+            self.machine.lose_power();
+            "loss of power"
+        } else {
+            "kill"
+        };
+        self.note(format!("process {} dies, a {how}; the log had ended at {end}", door.process));
+        self.faults.count(how);
+    }
+
+    /// Whether the main process died within an operation of its disk.
+    pub fn is_dead(&self) -> bool {
+        self.main.as_ref().is_some_and(|(door, _)| door.dead.load(Ordering::SeqCst))
+    }
+
+    /// The main process will die within one of the next operations of its disk.
+    pub fn doom(&mut self) {
+        let operations = 1 + self.rng.below(20) as i64;
+        if let Some((_, disk)) = &self.main {
+            disk.die_within(operations);
+            self.faults.count("death within an operation of the disk");
         }
+    }
+
+    /// A second server is started on the same folder.
+    pub fn start_second(&mut self) {
+        let door = self.door();
+        let disk: Arc<dyn Disk> = Arc::new(self.machine.process(door.process, &door.dead));
+        let opened = open_log(&disk, 0);
+        let held = self.log.lock().unwrap().open.is_some() && !self.is_dead();
+        if held && opened.is_ok() {
+            self.problems.push("two processes have the log open".to_owned());
+        }
+        door.crash();
+        self.machine.release(door.process);
     }
 
     /// A second instance of delivery and digests begins to run, or dies.
@@ -284,7 +337,8 @@ impl Simulation {
 
     /// A call: its intent where it changes something, itself, its event.
     pub fn call(&mut self) {
-        let (Some(process), Some(door)) = (self.booted.lock().unwrap().clone(), self.main.clone()) else {
+        let (Some(process), Some((door, _))) = (self.booted.lock().unwrap().clone(), self.main.clone())
+        else {
             return;
         };
         let (id, fact) = (self.random_id(), new_fact(&mut self.rng, false));
@@ -318,7 +372,7 @@ impl Simulation {
             fact.json = Some(json.clone());
             self.facts.lock().unwrap().insert(id.to_string(), fact.clone());
             batch.push((id.to_string(), json.clone()));
-            if self.rng.chance(200) {
+            if self.rng.strikes(200) {
                 self.faults.count("duplicate record");
                 batch.push((id.to_string(), json));
             }
@@ -349,7 +403,7 @@ impl Simulation {
             fact.account == account && fact.json.as_ref().is_some_and(|json| newest.contains(&json))
         });
         let again: Vec<_> = again.map(|(id, fact)| (id.clone(), fact.json.clone().unwrap())).collect();
-        let again: Vec<_> = again.into_iter().filter(|_| self.rng.chance(300)).collect();
+        let again: Vec<_> = again.into_iter().filter(|_| self.rng.strikes(300)).collect();
         again.iter().for_each(|_| self.faults.count("duplicate record"));
         again
     }
@@ -359,12 +413,16 @@ impl Simulation {
         self.note("settles".to_owned());
         self.faults.off.store(true, Ordering::SeqCst);
         self.bucket.lock().unwrap().refusing.clear();
-        if self.zombie.is_some() && self.rng.chance(500) {
+        self.machine.leave_room(u64::MAX / 2);
+        if self.is_dead() {
+            self.crash();
+        }
+        if self.zombie.is_some() && self.rng.strikes(500) {
             self.zombie();
         }
         self.finish().await;
-        let poisoned = self.log.lock().unwrap().poisoned;
-        if poisoned || self.rng.chance(500) || self.booted.lock().unwrap().is_none() {
+        let failed = self.log.lock().unwrap().failed;
+        if failed || self.is_dead() || self.rng.strikes(500) || self.booted.lock().unwrap().is_none() {
             self.crash();
             self.boot();
             self.finish().await;
@@ -379,6 +437,8 @@ impl Simulation {
             self.run_zombie();
             self.finish().await;
         }
+        self.run_stage(3);
+        self.finish().await;
     }
 }
 
@@ -388,6 +448,7 @@ impl Process {
         let unsettled = self.mark.advance().await?;
         let needed = self.history.durable_position().await?.min(self.delivery.needed_from().await?);
         let needed: LogPosition = needed.min(unsettled).min(self.ingest.needed_from());
+        self.needed.store(needed.0, Ordering::SeqCst);
         self.log.trim(needed).await?;
         Ok(())
     }
