@@ -8,6 +8,7 @@ and must answer the protocol's unsupported error and be recorded with it.
 import json
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import boto3
 import botocore.session
@@ -25,7 +26,6 @@ UNSET = {
     "GetBucketLifecycleConfiguration": "NoSuchLifecycleConfiguration",
     "GetBucketLifecycle": "NoSuchLifecycleConfiguration",
     "GetBucketReplication": "ReplicationConfigurationNotFoundError",
-    "GetObjectLockConfiguration": "ObjectLockConfigurationNotFoundError",
 }
 MODELS = botocore.session.Session()
 
@@ -147,6 +147,7 @@ def drive_s3(s3, account):
     drive_bucket_settings(s3, bucket)
     drive_objects(s3, bucket)
     drive_multipart(s3, bucket)
+    drive_object_lock(s3, name("locked"))
     versions = s3.list_object_versions(Bucket=bucket)
     gone = [{"Key": v["Key"], "VersionId": v["VersionId"]}
             for v in versions.get("Versions", []) + versions.get("DeleteMarkers", [])]
@@ -238,6 +239,26 @@ def drive_objects(s3, bucket):
     assert s3.get_object(Bucket=bucket, Key=key, VersionId=put["VersionId"])["Body"].read() == body
     versions = s3.list_object_versions(Bucket=bucket, Prefix="a/")
     assert len(versions["Versions"]) == 2 and len(versions["DeleteMarkers"]) == 1
+
+
+def drive_object_lock(s3, bucket):
+    s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    lock = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}}
+    s3.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=lock)
+    assert s3.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"] == lock
+    version = s3.put_object(Bucket=bucket, Key="held", Body=b"x")["VersionId"]
+    held = {"Bucket": bucket, "Key": "held", "VersionId": version}
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=2)
+    s3.put_object_retention(**held, Retention={"Mode": "GOVERNANCE", "RetainUntilDate": until})
+    assert s3.get_object_retention(**held)["Retention"] == {"Mode": "GOVERNANCE", "RetainUntilDate": until}
+    assert s3.head_object(**held)["ObjectLockRetainUntilDate"] == until
+    refused("AccessDenied", s3.delete_object, **held)
+    s3.put_object_legal_hold(**held, LegalHold={"Status": "ON"})
+    assert s3.get_object_legal_hold(**held)["LegalHold"] == {"Status": "ON"}
+    refused("AccessDenied", s3.delete_object, **held, BypassGovernanceRetention=True)
+    s3.put_object_legal_hold(**held, LegalHold={"Status": "OFF"})
+    s3.delete_object(**held, BypassGovernanceRetention=True)
+    s3.delete_bucket(Bucket=bucket)
 
 
 def drive_multipart(s3, bucket):
@@ -357,7 +378,6 @@ RECORDED_AS = {
     "PutBucketLifecycleConfiguration": "PutBucketLifecycle",
     "PutBucketNotificationConfiguration": "PutBucketNotification",
     "PutBucketAccelerateConfiguration": "PutAccelerateConfiguration",
-    "PutObjectLockConfiguration": "PutBucketObjectLockConfiguration",
 }
 # Operations that do not travel by themselves: presigned by clients, sent to other endpoints, or over event streams.
 NOT_SENT = {("s3", "WriteGetObjectResponse")}

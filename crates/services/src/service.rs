@@ -122,6 +122,11 @@ pub trait Service: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// Whether the handler of `operation` itself asks what is allowed, item by item, and answers it so.
+    fn authorises_itself(&self, _operation: &str) -> bool {
+        false
+    }
+
     /// Does what an authorised call asks for.
     async fn handle(&self, caller: &Caller, call: Call) -> Result<Reply, AwsError>;
 

@@ -351,7 +351,9 @@ impl Door {
             caller.account = owner.unwrap_or(caller.account);
         }
         sketch.set_target(&caller, &target);
-        authorise(&caller, &target)?;
+        if !service.authorises_itself(&call.operation) {
+            authorise(&caller, &target)?;
+        }
         for further in service.further_targets(&caller, &call).await? {
             authorise(&caller, &further)?;
         }

@@ -1,10 +1,13 @@
 //! What a client says of a new object besides its bytes: headers, user metadata, tags, and the settings of which only
 //! the default is built.
 
+use cairn_core::{AccountId, Timestamp};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::error::{Failure, acl_not_supported, fail, invalid_argument, invalid_request, not_implemented};
+use super::acl::ObjectAcl;
+use super::error::{Failure, fail, invalid_argument, not_implemented};
+use super::object_lock::Hold;
 use super::params::Params;
 use super::state::Attributes;
 
@@ -61,9 +64,19 @@ const OTHER_STORAGE_CLASSES: [&str; 11] = [
 ];
 
 /// The attributes of a new object, after all checks.
-pub(super) fn of_new_object(params: Params<'_>) -> Result<Attributes, Failure> {
+pub(super) fn of_new_object(
+    params: Params<'_>,
+    writer: &AccountId,
+    now: Timestamp,
+) -> Result<Attributes, Failure> {
     check_settings(params)?;
-    Ok(Attributes { headers: headers(params), metadata: metadata(params)?, tags: header_tags(params)? })
+    Ok(Attributes {
+        headers: headers(params),
+        metadata: metadata(params)?,
+        tags: header_tags(params)?,
+        hold: Hold::requested(params, now)?,
+        acl: Some(ObjectAcl::requested(params, writer)?),
+    })
 }
 
 /// Refuses settings that are not built, so that nothing is silently left out.
@@ -96,23 +109,7 @@ pub(super) fn check_settings(params: Params<'_>) -> Result<(), Failure> {
                 .with("StorageClassRequested", other));
         }
     }
-    if ["ObjectLockMode", "ObjectLockRetainUntilDate", "ObjectLockLegalHoldStatus"]
-        .iter()
-        .any(|member| params.has(member))
-    {
-        return Err(invalid_request("Bucket is missing Object Lock Configuration"));
-    }
-    check_acl(params)
-}
-
-/// Buckets have no ACLs beyond the owner's full control (Object Ownership `BucketOwnerEnforced`).
-pub(super) fn check_acl(params: Params<'_>) -> Result<(), Failure> {
-    let grants = ["GrantFullControl", "GrantRead", "GrantReadACP", "GrantWrite", "GrantWriteACP"];
-    let canned = matches!(params.text("ACL"), None | Some("private" | "bucket-owner-full-control"));
-    if canned && !grants.iter().any(|member| params.has(member)) {
-        return Ok(());
-    }
-    Err(acl_not_supported())
+    Ok(())
 }
 
 fn headers(params: Params<'_>) -> Vec<(String, String)> {
@@ -235,10 +232,15 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn headers_and_tags(params: &Value) -> Result<Attributes, Failure> {
+        let writer = "123456789012".parse().unwrap();
+        of_new_object(Params(params), &writer, Timestamp::from_seconds(1_000_000))
+    }
+
     #[test]
     fn headers_lose_their_chunking_and_gain_a_content_type() {
         let params = json!({"ContentEncoding": "aws-chunked, gzip", "CacheControl": "no-cache"});
-        let attributes = of_new_object(Params(&params)).unwrap();
+        let attributes = headers_and_tags(&params).unwrap();
         let shown: Vec<String> =
             attributes.headers.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(
@@ -246,18 +248,24 @@ mod tests {
             ["CacheControl=no-cache", "ContentEncoding=gzip", "ContentType=binary/octet-stream"]
         );
         let only_chunked = json!({"ContentEncoding": "aws-chunked"});
-        assert_eq!(of_new_object(Params(&only_chunked)).unwrap().headers.len(), 1);
+        assert_eq!(headers_and_tags(&only_chunked).unwrap().headers.len(), 1);
     }
 
     #[test]
     fn what_is_not_built_is_refused_and_not_ignored() {
-        let code = |params: Value| of_new_object(Params(&params)).unwrap_err().0.code.into_owned();
+        let code = |params: Value| headers_and_tags(&params).unwrap_err().0.code.into_owned();
         assert_eq!(code(json!({"ServerSideEncryption": "aws:kms"})), "NotImplemented");
         assert_eq!(code(json!({"StorageClass": "GLACIER"})), "NotImplemented");
         assert_eq!(code(json!({"StorageClass": "ICE"})), "InvalidStorageClass");
-        assert_eq!(code(json!({"ACL": "public-read"})), "AccessControlListNotSupported");
+        assert_eq!(code(json!({"ACL": "public"})), "InvalidArgument");
+        assert_eq!(code(json!({"GrantRead": "id=1"})), "NotImplemented");
         assert_eq!(code(json!({"SSECustomerAlgorithm": "AES256"})), "NotImplemented");
-        assert_eq!(code(json!({"ObjectLockMode": "GOVERNANCE"})), "InvalidRequest");
+        assert_eq!(code(json!({"ObjectLockMode": "GOVERNANCE"})), "InvalidArgument");
+        assert_eq!(
+            code(json!({"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": 1_000_000})),
+            "InvalidArgument"
+        );
+        assert_eq!(code(json!({"ObjectLockLegalHoldStatus": "on"})), "InvalidArgument");
         assert_eq!(code(json!({"Metadata": {"a": "x".repeat(2048)}})), "MetadataTooLarge");
         assert_eq!(code(json!({"Tagging": "a=1&a=2"})), "InvalidArgument");
         assert_eq!(code(json!({"Tagging": "aws%3Aa=1"})), "InvalidTag");
@@ -266,7 +274,7 @@ mod tests {
     #[test]
     fn tags_of_a_header_are_decoded() {
         let params = json!({"Tagging": "project=a%2Bb&empty=&the+owner=x"});
-        let tags = of_new_object(Params(&params)).unwrap().tags;
+        let tags = headers_and_tags(&params).unwrap().tags;
         let expected = [("project", "a+b"), ("empty", ""), ("the owner", "x")];
         assert_eq!(tags, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
     }

@@ -8,9 +8,11 @@ use cairn_store::catalog::{Key, prefix_end};
 use cairn_wire::{Call, Reply};
 use serde_json::{Value, json};
 
+use super::acl::{CannedAcl, Ownership};
 use super::attributes::{self, BUCKET_TAGS_MAX};
 use super::error::{Failure, access_denied, fail, invalid_argument};
 use super::multipart;
+use super::object_lock::ObjectLock;
 use super::params::Params;
 use super::state::{BUCKETS, Bucket, PublicAccessBlock, VERSIONS, Versioning, bucket_key};
 use super::{S3, builtin, name, version};
@@ -35,17 +37,22 @@ impl S3 {
         let configuration = params.part("CreateBucketConfiguration");
         let region = chosen_region(caller, configuration.and_then(|part| part.text("LocationConstraint")))?;
         let tags = configuration.map_or(&[][..], |part| part.list("Tags"));
+        let locked = params.flag("ObjectLockEnabledForBucket");
         let bucket = Bucket {
             name: name.clone(),
             owner: caller.account.clone(),
             region,
             created_at: caller.now.floor(std::time::Duration::from_secs(1)),
-            versioning: Versioning::Never,
+            versioning: if locked { Versioning::Enabled } else { Versioning::Never },
             policy: None,
             tags: attributes::listed_tags(tags, BUCKET_TAGS_MAX)?,
             public_access_block: Some(PublicAccessBlock::ALL),
             without_ownership_controls: false,
+            object_ownership: wanted_ownership(params)?,
+            acl: CannedAcl::requested(params)?.unwrap_or_default(),
+            object_lock: locked.then(ObjectLock::default),
         };
+        check_acl(&bucket)?;
         let in_first_region = caller.region.as_str() == FIRST_REGION;
         let location =
             if in_first_region { format!("/{name}") } else { format!("http://{name}.s3.amazonaws.com/") };
@@ -200,22 +207,40 @@ fn already_exists(name: &str) -> Failure {
 }
 
 fn check_new_bucket_settings(params: Params<'_>) -> Result<(), Failure> {
-    if params.flag("ObjectLockEnabledForBucket") {
-        return Err(super::error::not_implemented("x-amz-bucket-object-lock-enabled"));
-    }
-    if params.text("ObjectOwnership").is_some_and(|ownership| ownership != "BucketOwnerEnforced") {
-        return Err(super::error::not_implemented("x-amz-object-ownership"));
-    }
     if params.has("BucketNamespace") && params.text("BucketNamespace") != Some("global") {
         return Err(super::error::not_implemented("x-amz-bucket-namespace"));
     }
-    attributes::check_acl(params).map_err(|_| {
-        fail(
-            400,
-            "InvalidBucketAclWithObjectOwnership",
-            "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
-        )
+    Ok(())
+}
+
+fn wanted_ownership(params: Params<'_>) -> Result<Ownership, Failure> {
+    let Some(name) = params.text("ObjectOwnership") else { return Ok(Ownership::default()) };
+    Ownership::named(name).ok_or_else(|| {
+        invalid_argument("Invalid x-amz-object-ownership header", "x-amz-object-ownership", name)
     })
+}
+
+/// Refuses the ACL of a new bucket that its other settings exclude.
+fn check_acl(bucket: &Bucket) -> Result<(), Failure> {
+    if bucket.ownership() == Ownership::BucketOwnerEnforced && !bucket.acl.is_owners_alone() {
+        return Err(acl_with_enforced_ownership());
+    }
+    if bucket.acl.is_public() {
+        return Err(fail(
+            400,
+            "InvalidBucketAclWithBlockPublicAccessError",
+            "Bucket cannot have public ACLs set with BlockPublicAccess enabled",
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn acl_with_enforced_ownership() -> Failure {
+    fail(
+        400,
+        "InvalidBucketAclWithObjectOwnership",
+        "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
+    )
 }
 
 /// The region of a new bucket: buckets made through a region's endpoint lie there; us-east-1 places them anywhere.

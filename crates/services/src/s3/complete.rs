@@ -97,7 +97,8 @@ fn complete(tx: &mut dyn Tx, wanted: &Wanted) -> Result<(Placed, Vec<BlobId>), F
     let mut uploaded = uploaded_parts(tx, at)?;
     let parts = chosen_parts(wanted, &upload, &mut uploaded)?;
     wanted.conditions.check(&at.key, version::latest(tx, &bucket.name, &at.key)?.as_ref())?;
-    let object = object_of(&parts, &upload, wanted)?;
+    let mut object = object_of(&parts, &upload, wanted)?;
+    object.attributes.settle(&bucket, wanted.now)?;
     let pieces = parts
         .into_iter()
         .map(|part| Piece {

@@ -54,8 +54,8 @@ impl S3 {
         let conditions = WriteConditions::of(params)?;
         let source = CopySource::parse(params.required("CopySource"))?;
         check_same_object(&source, params)?;
-        let given = attributes::of_new_object(params)?;
-        self.check_write(params.bucket(), params.key(), &conditions).await?;
+        let given = attributes::of_new_object(params, &caller.account, caller.now)?;
+        self.check_write(params.bucket(), params.key(), &conditions, &given).await?;
         let opened = self.open_source(caller, &source, params).await?;
         let found = &opened.found;
         if found.object.size_bytes > PUT_SIZE_BYTES_MAX {
@@ -142,7 +142,8 @@ fn copied_attributes(found: &Found, given: Attributes, params: Params<'_>) -> Re
         (source.headers.clone(), source.metadata.clone())
     };
     let tags = if replaces("TaggingDirective")? { header_tags(params)? } else { source.tags.clone() };
-    Ok(Attributes { headers, metadata, tags })
+    // A copy is held and shared as it asks for itself, not as its source is.
+    Ok(Attributes { headers, metadata, tags, hold: given.hold, acl: given.acl })
 }
 
 impl CopySource {

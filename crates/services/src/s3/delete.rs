@@ -24,6 +24,8 @@ struct Deletion {
     version_id: Option<String>,
     if_match: Option<String>,
     random: String,
+    /// Whether the caller may lift a GOVERNANCE retention, and says so.
+    bypass: bool,
 }
 
 /// What a deletion did.
@@ -48,6 +50,7 @@ impl S3 {
             version_id: params.version_id().map(str::to_owned),
             if_match: params.text("IfMatch").map(str::to_owned),
             random: self.random_id(),
+            bypass: params.flag("BypassGovernanceRetention"),
         };
         let (bucket, now) = (params.bucket().to_owned(), caller.now);
         let deleted = self
@@ -76,20 +79,23 @@ impl S3 {
         if listed.is_empty() || listed.len() > DELETE_OBJECTS_MAX {
             return Err(malformed_xml());
         }
-        let deletions: Vec<Deletion> = listed
-            .iter()
-            .map(|object| {
-                let object = Params(object);
-                Deletion {
-                    key: object.key().to_owned(),
-                    version_id: object.version_id().map(str::to_owned),
-                    if_match: object.text("ETag").map(str::to_owned),
-                    random: self.random_id(),
-                }
-            })
-            .collect();
+        let permits = self.check_deletions_allowed(caller, call).await?;
+        let (mut deletions, mut outcomes) = (Vec::new(), Vec::new());
+        for (object, permit) in listed.iter().map(Params).zip(permits) {
+            let deletion = Deletion {
+                key: object.key().to_owned(),
+                version_id: object.version_id().map(str::to_owned),
+                if_match: object.text("ETag").map(str::to_owned),
+                random: self.random_id(),
+                bypass: params.flag("BypassGovernanceRetention"),
+            };
+            match permit {
+                Ok(()) => deletions.push(deletion),
+                Err(refusal) => outcomes.push((deletion, Err(refusal))),
+            }
+        }
         let (bucket, now) = (params.bucket().to_owned(), caller.now);
-        let outcomes = self
+        let done = self
             .catalog
             .write(move |tx| {
                 let bucket = version::bucket(tx, &bucket)?;
@@ -104,6 +110,7 @@ impl S3 {
                 Ok(outcomes)
             })
             .await?;
+        outcomes.extend(done);
         let (mut shown, mut errors, mut freed) = (Vec::new(), Vec::new(), Vec::new());
         for (deletion, outcome) in outcomes {
             match outcome {
@@ -139,6 +146,9 @@ fn delete(tx: &mut dyn Tx, bucket: &Bucket, deletion: &Deletion, now: Timestamp)
     if let Some(id) = &deletion.version_id {
         let mut deleted = Deleted { version_id: Some(id.clone()), ..Deleted::default() };
         if let Some(version) = version::by_id(tx, &bucket.name, key, id)? {
+            if let Some(object) = &version.object {
+                object.attributes.hold.guard(now, deletion.bypass)?;
+            }
             deleted.marker = version.object.is_none();
             deleted.freed = version::remove(tx, &bucket.name, &version)?;
         }

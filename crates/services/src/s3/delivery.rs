@@ -76,7 +76,7 @@ impl S3 {
         let attributes = Attributes {
             headers: vec![header("ContentEncoding", "gzip"), header("ContentType", "application/json")],
             metadata: put.metadata,
-            tags: Vec::new(),
+            ..Attributes::default()
         };
         let claim = Claim { algorithm: None, value: None };
         let stored = self.store(Body::from_bytes(put.body), &claim, Algorithm::DEFAULT).await?;

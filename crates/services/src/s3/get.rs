@@ -116,6 +116,7 @@ fn answer(found: &Found, params: Params<'_>, now: Timestamp) -> Result<Answer, F
     if !object.attributes.tags.is_empty() {
         reply.insert("TagCount".into(), object.attributes.tags.len().into());
     }
+    object.attributes.hold.show(&mut reply);
     Ok(Answer { result: Value::Object(reply), status: asked.is_some().then_some(206), range })
 }
 

@@ -7,6 +7,7 @@
 //! names it, and goes only after the one that drops it; what is not built is refused, never ignored. Bucket names are
 //! global over accounts, and a bucket can be reached through every region.
 
+mod acl;
 mod attributes;
 mod bucket;
 mod builtin;
@@ -24,6 +25,7 @@ mod list;
 mod list_versions;
 mod multipart;
 mod name;
+mod object_lock;
 mod object_settings;
 mod operations;
 mod params;
@@ -93,12 +95,16 @@ impl S3 {
             | "DeleteObjects"
             | "PutObjectTagging"
             | "DeleteObjectTagging"
-            | "PutObjectAcl" => self.change_objects(caller, &call).await,
+            | "PutObjectAcl"
+            | "PutObjectRetention"
+            | "PutObjectLegalHold" => self.change_objects(caller, &call).await,
             "GetObject"
             | "HeadObject"
             | "GetObjectAttributes"
             | "GetObjectTagging"
             | "GetObjectAcl"
+            | "GetObjectRetention"
+            | "GetObjectLegalHold"
             | "ListObjects"
             | "ListObjectsV2"
             | "ListObjectVersions"
@@ -119,23 +125,33 @@ impl S3 {
             "DeleteObjects" => self.delete_objects(caller, call).await,
             "PutObjectTagging" | "DeleteObjectTagging" => self.set_object_tagging(call).await,
             "PutObjectAcl" => self.set_object_acl(call).await,
+            "PutObjectRetention" | "PutObjectLegalHold" => self.set_hold(caller, call).await,
             other => Err(unsupported(other)),
         }
     }
 
     async fn read_objects(&self, caller: &Caller, call: &Call) -> Result<Reply, Failure> {
-        match call.operation.as_str() {
+        let answer = match call.operation.as_str() {
             "GetObject" => self.get_object(caller, call).await,
             "HeadObject" => self.head_object(caller, call).await,
             "GetObjectAttributes" => self.object_attributes(call).await,
             "GetObjectTagging" => self.object_tagging(call).await,
             "GetObjectAcl" => self.object_acl(call).await,
+            "GetObjectRetention" | "GetObjectLegalHold" => self.read_hold(call).await,
             "ListObjects" => self.list_objects(call).await,
             "ListObjectsV2" => self.list_objects_v2(call).await,
             "ListObjectVersions" => self.list_object_versions(call).await,
             "ListMultipartUploads" => self.list_uploads(call).await,
             "ListParts" => self.list_parts(call).await,
             other => Err(unsupported(other)),
+        };
+        match answer {
+            Err(failure) if failure.0.code == "NoSuchKey" => {
+                // Whether a key is there is known to those only who may list the bucket.
+                self.check_listing_allowed(caller, Params(&call.params).bucket()).await?;
+                Err(failure)
+            }
+            answer => answer,
         }
     }
 
@@ -150,6 +166,7 @@ impl S3 {
             "PutBucketPolicy" => self.put_policy(caller, call).await,
             "GetBucketPolicy" | "GetBucketPolicyStatus" => self.read_policy(call).await,
             "DeleteBucketPolicy" => self.delete_policy(call).await,
+            "PutObjectLockConfiguration" => self.set_object_lock(call).await,
             _ if entry.operation.access == crate::Access::Read => self.read_setting(call).await,
             _ => self.write_setting(call).await,
         }
@@ -178,6 +195,11 @@ impl Service for S3 {
 
     async fn further_targets(&self, caller: &Caller, call: &Call) -> Result<Vec<Target>, AwsError> {
         Ok(self.find_further_targets(caller, call).await?)
+    }
+
+    /// DeleteObjects answers for each key whether it may be deleted.
+    fn authorises_itself(&self, operation: &str) -> bool {
+        operation == "DeleteObjects"
     }
 
     async fn handle(&self, caller: &Caller, call: Call) -> Result<Reply, AwsError> {

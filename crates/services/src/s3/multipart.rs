@@ -48,9 +48,9 @@ impl S3 {
             initiator: (caller.account.clone(), initiator_id(caller)),
             algorithm,
             kind,
-            attributes: attributes::of_new_object(params)?,
+            attributes: attributes::of_new_object(params, &caller.account, caller.now)?,
         };
-        let bucket = params.bucket().to_owned();
+        let (bucket, now) = (params.bucket().to_owned(), caller.now);
         let mut reply = json!({
             "Bucket": bucket, "Key": upload.key, "UploadId": upload.id, "ServerSideEncryption": "AES256",
         });
@@ -60,7 +60,8 @@ impl S3 {
         }
         self.catalog
             .write(move |tx| {
-                version::bucket(tx, &bucket)?;
+                // The default retention begins when the upload is complete.
+                upload.attributes.clone().settle(&version::bucket(tx, &bucket)?, now)?;
                 let row = upload_key(&bucket, &upload.key, &upload.id);
                 Ok::<_, Failure>(UPLOADS.put(tx, row.bytes(), &upload)?)
             })

@@ -4,11 +4,12 @@ use cairn_wire::{Call, Reply};
 use serde_json::{Map, Value, json};
 
 use super::S3;
+use super::acl::{self, ObjectAcl};
 use super::attributes::{self, OBJECT_TAGS_MAX, tag_set};
 use super::content::Found;
 use super::error::{Failure, invalid_argument, method_not_allowed};
 use super::params::Params;
-use super::settings::{acl, check_acl_change};
+use super::settings::acl_change;
 use super::state::{VERSIONS, Versioning, version_key};
 use super::version;
 
@@ -55,14 +56,27 @@ impl S3 {
     pub(super) async fn object_acl(&self, call: &Call) -> Result<Reply, Failure> {
         let params = Params(&call.params);
         let found = self.look_up(params.bucket(), params.key(), params.version_id(), false).await?;
-        Ok(Reply::of(&acl(&found.bucket)))
+        Ok(Reply::of(&acl::shown_of_object(&found.bucket, found.object.attributes.acl.as_ref())))
     }
 
-    /// PutObjectAcl: takes what changes nothing.
     pub(super) async fn set_object_acl(&self, call: &Call) -> Result<Reply, Failure> {
         let params = Params(&call.params);
-        check_acl_change(params)?;
-        self.look_up(params.bucket(), params.key(), params.version_id(), false).await?;
+        let wanted = acl_change(params)?;
+        let (bucket, key) = (params.bucket().to_owned(), params.key().to_owned());
+        let version_id = params.version_id().map(str::to_owned);
+        self.catalog
+            .write(move |tx| {
+                let bucket = version::bucket(tx, &bucket)?;
+                let mut version = version::find(tx, &bucket.name, &key, version_id.as_deref())?;
+                let Some(object) = &mut version.object else { return Err(method_not_allowed("PUT")) };
+                let attributes = &mut object.attributes;
+                let owner = attributes.acl.take().and_then(|acl| acl.owner).unwrap_or(bucket.owner.clone());
+                attributes.acl = Some(ObjectAcl { canned: wanted, owner: Some(owner) });
+                acl::settle(&bucket, attributes)?;
+                let row = version_key(&bucket.name, &key, version.sequence);
+                Ok::<_, Failure>(VERSIONS.put(tx, row.bytes(), &version)?)
+            })
+            .await?;
         Ok(Reply::empty())
     }
 

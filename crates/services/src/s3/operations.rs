@@ -57,7 +57,7 @@ const fn versioned(entry: Entry, version_action: &'static str) -> Entry {
 }
 
 /// All operations.
-pub(super) const ENTRIES: [Entry; 62] = [
+pub(super) const ENTRIES: [Entry; 67] = [
     plain("ListBuckets", READ, Account, "s3:ListAllMyBuckets"),
     plain("CreateBucket", WRITE, Bucket, "s3:CreateBucket"),
     plain("DeleteBucket", WRITE, Bucket, "s3:DeleteBucket"),
@@ -138,6 +138,13 @@ pub(super) const ENTRIES: [Entry; 62] = [
         Bucket,
         "s3:GetBucketObjectLockConfiguration",
     ),
+    entry(
+        "PutObjectLockConfiguration",
+        "PutBucketObjectLockConfiguration",
+        WRITE,
+        Bucket,
+        "s3:PutBucketObjectLockConfiguration",
+    ),
     plain("ListObjects", READ, Objects, "s3:ListBucket"),
     entry("ListObjectsV2", "ListObjects", READ, Objects, "s3:ListBucket"),
     entry("ListObjectVersions", "ListBucketVersions", READ, Objects, "s3:ListBucketVersions"),
@@ -160,6 +167,10 @@ pub(super) const ENTRIES: [Entry; 62] = [
     ),
     versioned(plain("GetObjectAcl", READ, Object, "s3:GetObjectAcl"), "s3:GetObjectVersionAcl"),
     versioned(plain("PutObjectAcl", WRITE, Object, "s3:PutObjectAcl"), "s3:PutObjectVersionAcl"),
+    plain("GetObjectRetention", READ, Object, "s3:GetObjectRetention"),
+    plain("PutObjectRetention", WRITE, Object, "s3:PutObjectRetention"),
+    plain("GetObjectLegalHold", READ, Object, "s3:GetObjectLegalHold"),
+    plain("PutObjectLegalHold", WRITE, Object, "s3:PutObjectLegalHold"),
     plain("CreateMultipartUpload", WRITE, Object, "s3:PutObject"),
     plain("UploadPart", WRITE, Object, "s3:PutObject"),
     plain("UploadPartCopy", WRITE, Object, "s3:PutObject"),

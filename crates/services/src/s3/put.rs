@@ -5,6 +5,7 @@ use cairn_wire::{Body, Call, Reply};
 use serde_json::{Map, Value};
 
 use super::S3;
+use super::acl;
 use super::attributes;
 use super::checksum::{Algorithm, ChecksumKind, Claim};
 use super::condition::WriteConditions;
@@ -12,7 +13,7 @@ use super::content::Stored;
 use super::error::{Failure, invalid_request};
 use super::name;
 use super::params::Params;
-use super::state::{Attributes, Checksum, Object};
+use super::state::{Attributes, Bucket, Checksum, Object};
 use super::version::{self, NewVersion, Placed, RANDOM_LENGTH};
 use crate::Caller;
 
@@ -23,12 +24,13 @@ impl S3 {
         let body = call.body.take().unwrap_or_else(|| Body::from_bytes(bytes::Bytes::new()));
         let params = Params(&call.params);
         name::check_key(params.key())?;
-        let attributes = attributes::of_new_object(params)?;
+        let attributes = attributes::of_new_object(params, &caller.account, caller.now)?;
         let conditions = WriteConditions::of(params)?;
         let claim = Claim::of(params, &call.request.headers)?;
         check_announced(&claim, &call)?;
+        check_held(params, &claim, &call)?;
         // Looked at before the body is taken in, so that a hopeless upload ends early; decided when it is placed.
-        self.check_write(params.bucket(), params.key(), &conditions).await?;
+        self.check_write(params.bucket(), params.key(), &conditions, &attributes).await?;
         let stored = self.store(body, &claim, claim.algorithm.unwrap_or(Algorithm::DEFAULT)).await?;
         let object = simple_object(&stored, attributes);
         let placed = self.place_object(params.bucket(), params.key(), object, conditions, caller.now).await?;
@@ -40,11 +42,15 @@ impl S3 {
         bucket: &str,
         key: &str,
         conditions: &WriteConditions,
+        attributes: &Attributes,
     ) -> Result<(), Failure> {
         let (bucket, key, conditions) = (bucket.to_owned(), key.to_owned(), conditions.clone());
+        let (mut attributes, now) = (attributes.clone(), self.clock.now());
         self.catalog
             .read(move |tx| {
-                version::bucket(tx, &bucket)?;
+                let bucket = version::bucket(tx, &bucket)?;
+                attributes.settle(&bucket, now)?;
+                let bucket = bucket.name;
                 conditions.check(&key, version::latest(tx, &bucket, &key)?.as_ref())
             })
             .await
@@ -73,6 +79,10 @@ impl S3 {
             .write(move |tx| {
                 let bucket = version::bucket(tx, &bucket)?;
                 conditions.check(&new.key, version::latest(tx, &bucket.name, &new.key)?.as_ref())?;
+                let mut new = new.clone();
+                if let Some(object) = &mut new.object {
+                    object.attributes.settle(&bucket, now)?;
+                }
                 Ok::<_, Failure>(version::place(tx, &bucket, &new)?)
             })
             .await;
@@ -92,6 +102,30 @@ impl S3 {
     pub(super) fn random_id(&self) -> String {
         self.entropy.text(RANDOM_ALPHABET, RANDOM_LENGTH)
     }
+}
+
+impl Attributes {
+    /// Makes of what a client asked for what the bucket makes of it: its default retention, its ACLs.
+    ///
+    /// # Errors
+    /// Where the bucket does not take it.
+    pub(super) fn settle(&mut self, bucket: &Bucket, now: Timestamp) -> Result<(), Failure> {
+        self.hold.settle(bucket, now)?;
+        acl::settle(bucket, self)
+    }
+}
+
+/// Who asks for a retention must send a checksum: what is stored wrongly could not be put right.
+fn check_held(params: Params<'_>, claim: &Claim, call: &Call) -> Result<(), Failure> {
+    let held = params.has("ObjectLockMode") || params.has("ObjectLockLegalHoldStatus");
+    let header = |wanted: &str| call.request.headers.iter().any(|(name, _)| name == wanted);
+    if held && claim.value.is_none() && !header("x-amz-trailer") && !params.has("ContentMD5") {
+        return Err(invalid_request(
+            "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock \
+             parameters",
+        ));
+    }
+    Ok(())
 }
 
 /// An SDK that announces a checksum must send it, in a header or a trailer.

@@ -5,12 +5,13 @@ use cairn_wire::{Call, Reply};
 use serde_json::{Value, json};
 
 use super::S3;
+use super::acl::{self, CannedAcl, Ownership};
 use super::attributes::{self, BUCKET_TAGS_MAX, tag_set};
-use super::bucket::canonical_id;
 use super::error::{Failure, fail, invalid_request, malformed_xml, not_implemented};
+use super::object_lock::{self, invalid_state};
 use super::params::Params;
 use super::state::{BUCKETS, Bucket, PublicAccessBlock, Versioning, bucket_key};
-use super::{unsupported, version};
+use super::{bucket, unsupported, version};
 
 impl S3 {
     /// Changes a bucket's row.
@@ -41,7 +42,7 @@ impl S3 {
                 Versioning::Enabled => json!({"Status": "Enabled"}),
                 Versioning::Suspended => json!({"Status": "Suspended"}),
             },
-            "GetBucketAcl" => acl(&bucket),
+            "GetBucketAcl" => acl::shown_of_bucket(&bucket),
             "GetBucketEncryption" => json!({"ServerSideEncryptionConfiguration": {"Rules": [{
                 "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"},
                 "BucketKeyEnabled": false,
@@ -54,7 +55,7 @@ impl S3 {
                 return Err(unset("OwnershipControlsNotFoundError", &bucket));
             }
             "GetBucketOwnershipControls" => {
-                json!({"OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}})
+                json!({"OwnershipControls": {"Rules": [{"ObjectOwnership": bucket.object_ownership.name()}]}})
             }
             "GetBucketRequestPayment" => json!({"Payer": "BucketOwner"}),
             "GetBucketCors" => return Err(unset("NoSuchCORSConfiguration", &bucket)),
@@ -63,9 +64,10 @@ impl S3 {
                 return Err(unset("NoSuchLifecycleConfiguration", &bucket));
             }
             "GetBucketReplication" => return Err(unset("ReplicationConfigurationNotFoundError", &bucket)),
-            "GetObjectLockConfiguration" => {
-                return Err(unset("ObjectLockConfigurationNotFoundError", &bucket));
-            }
+            "GetObjectLockConfiguration" => match &bucket.object_lock {
+                Some(lock) => object_lock::shown_configuration(lock),
+                None => return Err(unset("ObjectLockConfigurationNotFoundError", &bucket)),
+            },
             // Off is empty.
             "GetBucketLogging"
             | "GetBucketNotificationConfiguration"
@@ -100,6 +102,12 @@ impl S3 {
             "PutBucketVersioning" => {
                 let versioning = wanted_versioning(params)?;
                 self.change_bucket(name, move |bucket| {
+                    if bucket.object_lock.is_some() && versioning != Versioning::Enabled {
+                        return Err(invalid_state(
+                            "An Object Lock configuration is present on this bucket, so the versioning state \
+                             cannot be changed.",
+                        ));
+                    }
                     bucket.versioning = versioning;
                     Ok(())
                 })
@@ -113,18 +121,23 @@ impl S3 {
             }
             "DeletePublicAccessBlock" => self.set_public_access_block(name, None).await,
             "PutBucketAcl" => {
-                check_acl_change(params)?;
-                self.bucket(name).await.map(|_| Reply::empty())
+                let wanted = acl_change(params)?;
+                self.change_bucket(name, move |bucket| {
+                    acl::check(bucket, wanted)?;
+                    bucket.acl = wanted;
+                    Ok(())
+                })
+                .await
             }
             "PutBucketEncryption" => {
                 check_encryption(params)?;
                 self.bucket(name).await.map(|_| Reply::empty())
             }
             "PutBucketOwnershipControls" => {
-                check_ownership(params)?;
-                self.set_ownership_controls(name, true).await
+                let wanted = wanted_ownership(params)?;
+                self.set_ownership_controls(name, Some(wanted)).await
             }
-            "DeleteBucketOwnershipControls" => self.set_ownership_controls(name, false).await,
+            "DeleteBucketOwnershipControls" => self.set_ownership_controls(name, None).await,
             // What cannot be set need not be taken away, and encryption with AES256 is the default: nothing to do.
             "DeleteBucketCors"
             | "DeleteBucketLifecycle"
@@ -135,9 +148,13 @@ impl S3 {
         }
     }
 
-    async fn set_ownership_controls(&self, name: &str, present: bool) -> Result<Reply, Failure> {
+    async fn set_ownership_controls(&self, name: &str, wanted: Option<Ownership>) -> Result<Reply, Failure> {
         self.change_bucket(name, move |bucket| {
-            bucket.without_ownership_controls = !present;
+            if wanted == Some(Ownership::BucketOwnerEnforced) && !bucket.acl.is_owners_alone() {
+                return Err(bucket::acl_with_enforced_ownership());
+            }
+            bucket.without_ownership_controls = wanted.is_none();
+            bucket.object_ownership = wanted.unwrap_or_default();
             Ok(())
         })
         .await
@@ -171,21 +188,15 @@ fn unset(code: &'static str, bucket: &Bucket) -> Failure {
     fail(404, code, message).with("BucketName", bucket.name.as_str())
 }
 
-/// The only ACL there is: the owner's full control.
-pub(super) fn acl(bucket: &Bucket) -> Value {
-    let id = canonical_id(&bucket.owner);
-    json!({
-        "Owner": {"ID": id},
-        "Grants": [{"Grantee": {"ID": id, "Type": "CanonicalUser"}, "Permission": "FULL_CONTROL"}],
-    })
-}
-
-/// Accepts an ACL that changes nothing.
-pub(super) fn check_acl_change(params: Params<'_>) -> Result<(), Failure> {
+/// The ACL that PutBucketAcl or PutObjectAcl names; lists of grants are not built.
+pub(super) fn acl_change(params: Params<'_>) -> Result<CannedAcl, Failure> {
     if params.has("AccessControlPolicy") {
-        return Err(super::error::acl_not_supported());
+        return Err(not_implemented("AccessControlPolicy"));
     }
-    attributes::check_acl(params)
+    CannedAcl::requested(params)?.ok_or_else(|| {
+        fail(400, "MissingSecurityHeader", "Your request was missing a required header")
+            .with("MissingHeaderName", "x-amz-acl")
+    })
 }
 
 fn wanted_versioning(params: Params<'_>) -> Result<Versioning, Failure> {
@@ -220,12 +231,8 @@ fn check_encryption(params: Params<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn check_ownership(params: Params<'_>) -> Result<(), Failure> {
+fn wanted_ownership(params: Params<'_>) -> Result<Ownership, Failure> {
     let rules = params.part("OwnershipControls").map_or(&[][..], |part| part.list("Rules"));
     let [rule] = rules else { return Err(malformed_xml()) };
-    match Params(rule).text("ObjectOwnership") {
-        Some("BucketOwnerEnforced") => Ok(()),
-        Some("BucketOwnerPreferred" | "ObjectWriter") => Err(not_implemented("x-amz-object-ownership")),
-        _ => Err(malformed_xml()),
-    }
+    Params(rule).text("ObjectOwnership").and_then(Ownership::named).ok_or_else(malformed_xml)
 }

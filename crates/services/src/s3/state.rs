@@ -9,7 +9,9 @@ use cairn_store::catalog::Key;
 use cairn_store::{BlobId, Table};
 use serde::{Deserialize, Serialize};
 
+use super::acl::{CannedAcl, ObjectAcl, Ownership};
 use super::checksum::{Algorithm, ChecksumKind};
+use super::object_lock::{Hold, ObjectLock};
 
 /// All buckets of all accounts, keyed by name.
 pub(super) const BUCKETS: Table<Bucket> = Table::new("s3.bucket", 1);
@@ -41,9 +43,24 @@ pub(super) struct Bucket {
     pub(super) policy: Option<String>,
     pub(super) tags: Vec<(String, String)>,
     pub(super) public_access_block: Option<PublicAccessBlock>,
-    /// Whether its ownership controls were taken away. Its objects are its owner's all the same.
+    /// Whether its ownership controls were taken away, which leaves each object to its writer.
     #[serde(default)]
     pub(super) without_ownership_controls: bool,
+    /// Whose the objects are.
+    #[serde(default)]
+    pub(super) object_ownership: Ownership,
+    #[serde(default)]
+    pub(super) acl: CannedAcl,
+    /// Once there, it stays.
+    #[serde(default)]
+    pub(super) object_lock: Option<ObjectLock>,
+}
+
+impl Bucket {
+    /// Whose the objects are, as the bucket is set now.
+    pub(super) fn ownership(&self) -> Ownership {
+        if self.without_ownership_controls { Ownership::ObjectWriter } else { self.object_ownership }
+    }
 }
 
 /// Whether a bucket keeps versions.
@@ -123,6 +140,12 @@ pub(super) struct Attributes {
     /// User metadata without the `x-amz-meta-` prefix.
     pub(super) metadata: Vec<(String, String)>,
     pub(super) tags: Vec<(String, String)>,
+    /// What keeps the version from being deleted.
+    #[serde(default, skip_serializing_if = "Hold::is_none")]
+    pub(super) hold: Hold,
+    /// Its ACL and owner, where they are not the bucket owner's alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) acl: Option<ObjectAcl>,
 }
 
 /// A checksum, in base64 as clients see it.
@@ -210,12 +233,15 @@ mod tests {
     #[test]
     fn rows_are_written_and_read_as_in_their_first_version() {
         check::<Bucket>(
-            r#"{"name":"logs","owner":"123456789012","region":"us-east-1","created_at":1795281866000,"versioning":"Enabled","policy":null,"tags":[["k","v"]],"public_access_block":{"BlockPublicAcls":true,"IgnorePublicAcls":true,"BlockPublicPolicy":true,"RestrictPublicBuckets":true},"without_ownership_controls":false}"#,
+            r#"{"name":"logs","owner":"123456789012","region":"us-east-1","created_at":1795281866000,"versioning":"Enabled","policy":null,"tags":[["k","v"]],"public_access_block":{"BlockPublicAcls":true,"IgnorePublicAcls":true,"BlockPublicPolicy":true,"RestrictPublicBuckets":true},"without_ownership_controls":false,"object_ownership":"BucketOwnerPreferred","acl":"log-delivery-write","object_lock":{"default_retention":{"mode":"GOVERNANCE","period":{"Days":7}}}}"#,
         );
         check::<Version>(
             r#"{"key":"a/b","id":null,"sequence":7,"modified_at":1795281866000,"object":{"size_bytes":5,"etag":"5d41402abc4b2a76b9719d911017c592","checksum":{"algorithm":"CRC64NVME","kind":"FULL_OBJECT","value":"M3eFcAZSQlc="},"blob":"00112233445566778899aabbccddeeff","parts":null,"attributes":{"headers":[["ContentType","text/plain"]],"metadata":[["m","1"]],"tags":[]}}}"#,
         );
         check::<Version>(r#"{"key":"a","id":"x","sequence":8,"modified_at":0,"object":null}"#);
+        check::<Attributes>(
+            r#"{"headers":[],"metadata":[],"tags":[],"hold":{"retention":{"mode":"COMPLIANCE","until":1795281866000},"legal_hold":true},"acl":{"canned":"public-read","owner":"210987654321"}}"#,
+        );
         check::<Vec<Piece>>(r#"[{"number":1,"size_bytes":3,"blob":null,"checksum":"AAAAAA=="}]"#);
         check::<Upload>(
             r#"{"key":"a","id":"u","initiated_at":1795281866000,"initiator":["123456789012","arn:aws:iam::123456789012:user/bob"],"algorithm":"SHA256","kind":"COMPOSITE","attributes":{"headers":[],"metadata":[],"tags":[["k","v"]]}}"#,
@@ -225,7 +251,9 @@ mod tests {
         );
         check::<Mark>("{}");
         let older = r#"{"name":"logs","owner":"123456789012","region":"us-east-1","created_at":0,"versioning":"Never","policy":null,"tags":[],"public_access_block":null}"#;
-        assert!(!serde_json::from_str::<Bucket>(older).unwrap().without_ownership_controls);
+        let older: Bucket = serde_json::from_str(older).unwrap();
+        assert_eq!((older.ownership(), older.acl), (Ownership::BucketOwnerEnforced, CannedAcl::Private));
+        assert_eq!(older.object_lock, None);
     }
 
     fn check<V: Serialize + serde::de::DeserializeOwned>(text: &str) {

@@ -118,18 +118,4 @@ async fn a_call_on_objects_shows_the_object_and_its_bucket() {
     assert_eq!(list.resources, [object("arn:aws:s3:::logs/"), bucket.clone()]);
     assert!(list.conditions.contains(&("s3:max-keys".into(), vec!["5".into()])));
     assert_eq!(target("GetBucketAcl", json!({"Bucket": "logs"})).await.resources, [bucket]);
-    let deletion =
-        json!({"Bucket": "logs", "Delete": {"Objects": [{"Key": "a"}, {"Key": "b", "VersionId": "v"}]}});
-    let batch = call("s3", "DeleteObjects", deletion);
-    let first = shop.s3.target(&shop.caller(), &batch).await.unwrap();
-    assert_eq!(
-        (first.action.as_str(), first.resource_arn.as_str()),
-        ("s3:DeleteObject", "arn:aws:s3:::logs/a")
-    );
-    let further = shop.s3.further_targets(&shop.caller(), &batch).await.unwrap();
-    assert_eq!(further.len(), 1);
-    assert_eq!(
-        (further[0].action.as_str(), further[0].resource_arn.as_str()),
-        ("s3:DeleteObjectVersion", "arn:aws:s3:::logs/b")
-    );
 }
