@@ -5,6 +5,8 @@
 
 A run is a data folder of its own: load from several threads, `--rounds` deaths by SIGKILL at moments that the seed
 chooses (also while the server starts), a last start, and the checks of `check`. All is seen from outside, by clients.
+A debug build is also killed at named points (crates/cairn/src/failpoint), and again at others while it starts.
+The event log has small segments, so that deaths meet their making, sealing and removal.
 """
 
 import argparse
@@ -34,6 +36,36 @@ from watched import check_records, slim, watched_trails  # noqa: E402
 DIGEST_INTERVAL_S = 2
 THREADS = 4
 SETTLE_S = 60
+SEGMENT_SIZE = "64KiB"
+# How long a server under load may live before it reaches the point where it is to die.
+REACH_S = 30
+# Where a server dies under load, and where the next ones die that start on what it left; NAME@3 is the third time.
+DEATHS = {
+    "roll": [
+        ["roll-created"], ["roll-reserved"], ["roll-header-written"], ["roll-header-synced"], ["roll-named"],
+        ["roll-directory-synced"], ["seal-written"], ["seal-cut"], ["seal-synced"],
+    ],
+    "recovery": [
+        ["log-write-torn", "recovery-found-torn"], ["log-write-torn", "recovery-cut", "recovery-cut"],
+        ["log-write-torn", "recovery-synced"], ["roll-directory-synced", "seal-written", "seal-cut"],
+        ["after-handler", "during-recovery", "log-write-torn", "during-recovery", "log-synced", "after-recovery"],
+        ["after-intent", "log-written", "after-recovery"],
+    ],
+    "delivery": [
+        ["before-log-file-put"], ["log-file-put"], ["log-file-put@3"], ["before-commit:trail.reservation"],
+        ["after-commit:trail.reservation"], ["before-commit:trail.delivered"], ["after-commit:trail.delivered@2"],
+    ],
+    "digest": [
+        ["before-digest-put"], ["digest-put"], ["digest-put@3"], ["before-commit:trail.digest_reservation"],
+        ["after-commit:trail.digest_reservation"], ["before-commit:trail.digest_head"],
+        ["after-commit:trail.digest_head@2"],
+    ],
+    "stores": [
+        ["log-written@5"], ["log-synced@5"], ["trim-removed"], ["before-commit:history.segment"],
+        ["after-commit:history.segment"], ["before-commit:trail.intent_cursor"], ["before-commit:s3.version@3"],
+        ["after-commit:s3.version@3"], ["before-commit:iam_user"], ["after-commit:iam_user"],
+    ],
+}
 # Every so many seeds one has large records.
 HEAVY_EVERY = 4
 GONE = (ClientError, HTTPClientError, BotoCoreError, OSError)
@@ -42,10 +74,13 @@ GONE = (ClientError, HTTPClientError, BotoCoreError, OSError)
 class Run:
     """One seed: a server, its load, its deaths, and what it was asked afterwards."""
 
-    def __init__(self, binary, aws, seed, rounds, alive_s):
+    def __init__(self, binary, aws, seed, rounds, alive_s, deaths=None):
         self.binary, self.aws, self.seed, self.rounds, self.alive_s = binary, aws, seed, rounds, alive_s
+        self.deaths = deaths
         self.chance = random.Random(seed)
         self.kills = 0
+        self.died_at = Counter()
+        self.segments, self.segments_removed = set(), set()
         self.failures = []
 
     def perform(self):
@@ -57,10 +92,18 @@ class Run:
         self.server = Server(
             self.binary, data=data, listen=f"127.0.0.1:{free_port()}",
             delivery_interval=f"{interval_ms}ms", digest_interval=f"{DIGEST_INTERVAL_S}s",
+            log_segment_size=SEGMENT_SIZE,
         )
         try:
             self.server.start()
-            self.torment()
+            self.begin()
+            if self.deaths:
+                for points in self.deaths:
+                    self.die_at(points)
+            else:
+                self.torment()
+            self.load.stop()
+            self.look_at_segments()
             self.check()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding of this seed
             self.failures.append(f"{type(error).__name__}: {error}")
@@ -79,18 +122,23 @@ class Run:
         return (f"kept: {self.folder}; once more: {sys.executable} compat/crash/rounds.py --cairn {self.binary} "
                 f"--aws {self.aws} --seed {self.seed} --rounds {self.rounds} --alive-seconds {self.alive_s}")
 
-    def torment(self):
-        began = time.monotonic()
+    def begin(self):
         self.account = Account(self.server)
         self.objects = self.account.bucket(policy=False)
         self.trails = watched_trails(self.account, self.objects)
         self.load = Load(self.account, self.objects, self.seed, THREADS, is_heavy=self.seed % HEAVY_EVERY == 0)
         self.load.start()
+
+    def torment(self):
         starting_s = 0.05
         for _ in range(self.rounds):
             time.sleep(self.chance.uniform(0.05, self.alive_s))
+            self.look_at_segments()
             if self.chance.random() < 0.5:
                 self.switch()
+            if self.chance.random() < 0.4:
+                self.die_at(self.chance.choice(self.chance.choice(list(DEATHS.values()))), must_reach=False)
+                continue
             self.kill()
             while self.chance.random() < 0.4:
                 # Death while it starts: in recovery, or as soon as it answers.
@@ -101,7 +149,34 @@ class Run:
             self.server.start()
             starting_s = time.monotonic() - began
         time.sleep(self.chance.uniform(0.05, self.alive_s))
-        self.load.stop()
+
+    def die_at(self, points, must_reach=True):
+        """Dies at the first of `points` under load, then at each of the others while it starts; then starts."""
+        self.look_at_segments()
+        self.server.stop(signal.SIGKILL)
+        for number, point in enumerate(points):
+            self.server.variables = {"CAIRN_FAILPOINT": point}
+            self.server.launch()
+            try:
+                code = self.server.process.wait(REACH_S if must_reach else self.alive_s)
+            except subprocess.TimeoutExpired:
+                code = None
+            if code not in (None, -signal.SIGKILL):
+                self.failures.append(f"{point}: the server ended with {code}")
+            if code is None and must_reach:
+                self.failures.append(f"{point}, number {number} of {points}, was not reached")
+            self.died_at[point] += code is not None
+            self.kills += 1
+            self.server.stop(signal.SIGKILL)
+            self.look_at_segments()
+        self.server.variables = {}
+        self.server.start()
+
+    def look_at_segments(self):
+        """Notes which segments the log has, and which of those it had are gone."""
+        now = {path.name for path in (self.folder / "data/log").glob("*.log")}
+        self.segments_removed |= self.segments - now
+        self.segments |= now
 
     def kill(self):
         """Ends the server: mostly by SIGKILL, now and then in peace."""
@@ -222,19 +297,25 @@ def main():
     given = parser.parse_args()
     began = time.monotonic()
     seed = given.seed if given.seed is not None else random.randrange(1_000_000)
-    runs = rounds = kills = calls = failed = 0
+    runs = rounds = kills = calls = failed = segments = removed = 0
+    died_at = Counter()
     while runs == 0 or (given.seconds and time.monotonic() - began < given.seconds):
         run = Run(given.cairn, given.aws, seed, given.rounds, given.alive_seconds)
         failures = run.perform()
         acknowledged = len(run.load.acknowledged) if hasattr(run, "load") else 0
         runs, rounds, kills, calls = runs + 1, rounds + given.rounds, kills + run.kills, calls + acknowledged
-        print(f"seed {seed}: {run.kills} kills, {acknowledged} acknowledged calls, {len(failures)} failures", flush=True)
+        died_at += run.died_at
+        segments, removed = segments + len(run.segments), removed + len(run.segments_removed)
+        print(f"seed {seed}: {run.kills} kills, {run.died_at.total()} at points, {len(run.segments)} segments seen, "
+              f"{len(run.segments_removed)} removed, {acknowledged} acknowledged calls, {len(failures)} failures",
+              flush=True)
         if failures:
             failed += 1
             print(*[f"  {failure}" for failure in failures[:20]], sep="\n")
             print(f"  {run.again}", flush=True)
         seed += 1
-    print(f"{runs} runs, {rounds} rounds, {kills} kills, {calls} acknowledged calls, {failed} runs failed, "
+    print(f"{runs} runs, {rounds} rounds, {kills} kills, {died_at.total()} of them at {len(died_at)} points, "
+          f"{segments} segments seen, {removed} removed, {calls} acknowledged calls, {failed} runs failed, "
           f"{time.monotonic() - began:.0f} s")
     return 1 if failed else 0
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 import sys
+from collections import Counter
 
 import pytest
 from conftest import AWS, BINARY, COMPAT
@@ -11,7 +12,7 @@ sys.path.insert(0, str(COMPAT / "crash"))
 
 from chains import check_chain  # noqa: E402
 from load import Call  # noqa: E402
-from rounds import Run  # noqa: E402
+from rounds import DEATHS, Run  # noqa: E402
 from watched import check_records  # noqa: E402
 
 SEED = 21
@@ -22,6 +23,15 @@ def test_what_was_acknowledged_survives_kills_exactly_once():
     failures = run.perform()
     assert not failures, "\n".join([*failures[:20], run.again])
     assert run.kills >= 2 and len(run.load.acknowledged) > 20
+
+
+@pytest.mark.parametrize("kind", DEATHS)
+def test_death_at_named_points_loses_and_doubles_nothing(kind):
+    run = Run(BINARY, AWS, SEED, rounds=0, alive_s=1.0, deaths=DEATHS[kind])
+    failures = run.perform()
+    assert not failures, "\n".join([*failures[:20], str(run.died_at), run.again])
+    assert run.died_at == Counter(point for points in DEATHS[kind] for point in points)
+    assert len(run.segments) > 1
 
 
 def call(number, **more):

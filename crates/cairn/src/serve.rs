@@ -47,6 +47,9 @@ const KEY_USE_INTERVAL: Duration = Duration::from_secs(60);
 /// How often blobs without an object are looked for.
 const GARBAGE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
+/// About how many segments of the log are kept for what the history has only in memory.
+const SEGMENTS_KEPT_FOR_HISTORY: usize = 4;
+
 /// Files and connections that may be open at a time.
 const OPEN_FILES_WANTED: u64 = 8192;
 
@@ -131,6 +134,7 @@ async fn recover(ground: &Ground) -> Result<(), Box<dyn Error>> {
     let unsettled = intents::unsettled(&*ground.log, &ground.catalog).await?;
     failpoint::reach(failpoint::DURING_RECOVERY);
     intents::settle(&*ground.log, &*ground.clock, unsettled).await?;
+    failpoint::reach(failpoint::AFTER_RECOVERY);
     Ok(())
 }
 
@@ -138,13 +142,13 @@ async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground,
     let registry = Registry::new();
     let (space, log_settings) = open_space(settings, &registry)?;
     let space = Arc::new(space);
-    let catalog = Catalog::new(SqliteCatalog::open(&folder.join("catalog.sqlite"), &registry)?);
-    let log: Arc<dyn EventLog> = Arc::new(
-        SegmentLog::open(&folder.join("log"), log_settings, &registry)?.watched_by(Arc::clone(&space)),
-    );
+    let catalog = failpoint::catalog(SqliteCatalog::open(&folder.join("catalog.sqlite"), &registry)?);
+    let log_folder = folder.join("log");
+    let segment_size_bytes = usize::try_from(log_settings.segment_size_bytes)?;
+    let log = SegmentLog::open_on_disk(&failpoint::disk(), &log_folder, log_settings, &registry)?;
+    let log: Arc<dyn EventLog> = Arc::new(log.watched_by(Arc::clone(&space)));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let history_settings =
-        SegmentSettings { retention: settings.history_retention, ..SegmentSettings::default() };
+    let history_settings = history_settings(settings.history_retention, segment_size_bytes);
     let history =
         SegmentHistory::open(&folder.join("history"), catalog.clone(), Arc::clone(&clock), history_settings)
             .await?;
@@ -164,10 +168,20 @@ async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground,
     })
 }
 
+/// What the history has in memory keeps segments of the log: of small ones it keeps few.
+fn history_settings(retention: Duration, segment_size_bytes: usize) -> SegmentSettings {
+    let defaults = SegmentSettings::default();
+    let tail_size_bytes_max =
+        defaults.tail_size_bytes_max.min(segment_size_bytes.saturating_mul(SEGMENTS_KEPT_FOR_HISTORY));
+    SegmentSettings { retention, tail_size_bytes_max, ..defaults }
+}
+
 /// Watches the disk, and fits the log's segments to it.
 fn open_space(settings: &Settings, registry: &Registry) -> Result<(SpaceWatch, LogSettings), Box<dyn Error>> {
     let disk = Space::of(&settings.data)?;
-    let marks = Watermarks::new(settings.disk_warn_bytes, settings.disk_reserve_bytes, disk);
+    let segment_size_bytes = settings.log_segment_size_bytes.unwrap_or(disk.segment_size_bytes());
+    let (warn_bytes, reserve_bytes) = (settings.disk_warn_bytes, settings.disk_reserve_bytes);
+    let marks = Watermarks::new(warn_bytes, reserve_bytes, disk, segment_size_bytes);
     if settings.disk_reserve_bytes.is_some_and(|set| set < marks.reserve_bytes) {
         tracing::warn!(
             reserve_bytes = marks.reserve_bytes,
@@ -176,7 +190,7 @@ fn open_space(settings: &Settings, registry: &Registry) -> Result<(SpaceWatch, L
     }
     let data = settings.data.clone();
     let watch = SpaceWatch::new(move || Space::of(&data), marks, registry)?;
-    Ok((watch, LogSettings { segment_size_bytes: disk.segment_size_bytes(), ..LogSettings::default() }))
+    Ok((watch, LogSettings { segment_size_bytes, ..LogSettings::default() }))
 }
 
 fn open_services(
@@ -256,17 +270,18 @@ async fn start_stages(
     history.register(registry)?;
     // Before the first call: what was only in memory when the last server stopped is to be found again.
     history.run_once().await?;
+    let bucket = failpoint::bucket(Arc::clone(&services.s3) as _);
     let delivery = DeliveryStage::new(
         Arc::clone(log),
         ground.catalog.clone(),
-        Arc::clone(&services.s3) as _,
+        Arc::clone(&bucket),
         Arc::clone(clock),
         DeliverySettings { delivery_interval: settings.delivery_interval, ..DeliverySettings::default() },
         registry,
     )?;
     let digest = DigestStage::new(
         ground.catalog.clone(),
-        Arc::clone(&services.s3) as _,
+        Arc::clone(&bucket),
         services.keys.clone(),
         Arc::clone(clock),
         &DigestSettings { digest_interval: settings.digest_interval },
@@ -279,6 +294,7 @@ async fn start_stages(
     running.start_digest(digest);
     let intents = IntentMark::new(ground.recorder.clone(), ground.catalog.clone());
     running.start_trim(
+        settings.delivery_interval,
         Arc::clone(log),
         Arc::clone(&ground.history),
         delivery,

@@ -16,6 +16,9 @@ const LISTEN_DEFAULT: &str = "127.0.0.1:4580";
 const DELIVERY_INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// The shortest interval between digests, whose names and times count in seconds; and of everything else.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// The smallest and the largest files of the event log.
+const LOG_SEGMENT_BYTES_MIN: u64 = 64 << 10;
+const LOG_SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// How often AWS delivers.
 const DELIVERY_INTERVAL_DEFAULT: Duration = Duration::from_secs(5 * 60);
 /// How often AWS makes digests.
@@ -74,6 +77,12 @@ pub struct Given {
     #[serde(default, deserialize_with = "size")]
     disk_reserve: Option<u64>,
 
+    /// The size of the event log's files, at least 64KiB [default: 64MiB, on small disks a sixteenth]. Small ones are let
+    /// go sooner, and make for more of them.
+    #[arg(long, env = "CAIRN_LOG_SEGMENT_SIZE", value_name = "SIZE", value_parser = parse_size)]
+    #[serde(default, deserialize_with = "size")]
+    log_segment_size: Option<u64>,
+
     /// The id of the first account, 12 digits [default: chosen at random on first start].
     #[arg(long, env = "CAIRN_ACCOUNT", value_name = "ID")]
     account: Option<AccountId>,
@@ -127,6 +136,8 @@ pub struct Settings {
     pub disk_warn_bytes: Option<u64>,
     /// Free bytes below which calls are refused, where that was set.
     pub disk_reserve_bytes: Option<u64>,
+    /// The size of the event log's files, where that was set.
+    pub log_segment_size_bytes: Option<u64>,
     /// The id for the first account, if it is to be a certain one.
     pub account: Option<AccountId>,
     /// The region that `cairn env` names.
@@ -171,6 +182,18 @@ pub enum SettingsError {
         /// The least.
         shortest: Duration,
     },
+    /// A size is out of its range.
+    #[error("{name} is {given_bytes} bytes, it must be {least_bytes} to {most_bytes}")]
+    Size {
+        /// The setting.
+        name: &'static str,
+        /// What was given.
+        given_bytes: u64,
+        /// The least.
+        least_bytes: u64,
+        /// The most.
+        most_bytes: u64,
+    },
     /// Half of the TLS settings.
     #[error("--tls-cert and --tls-key go together")]
     HalfTls,
@@ -214,6 +237,11 @@ impl Given {
             recording: self.recording.or(file.recording).unwrap_or_default(),
             disk_warn_bytes: self.disk_warn.or(file.disk_warn),
             disk_reserve_bytes: self.disk_reserve.or(file.disk_reserve),
+            log_segment_size_bytes: self
+                .log_segment_size
+                .or(file.log_segment_size)
+                .map(segment_size)
+                .transpose()?,
             account: self.account.or(file.account),
             region: self
                 .region
@@ -234,6 +262,15 @@ impl Given {
 
 fn at_least(shortest: Duration, name: &'static str, given: Duration) -> Result<Duration, SettingsError> {
     if given < shortest { Err(SettingsError::Interval { name, given, shortest }) } else { Ok(given) }
+}
+
+/// Holds the size of log segments to its range.
+fn segment_size(given_bytes: u64) -> Result<u64, SettingsError> {
+    let (least_bytes, most_bytes) = (LOG_SEGMENT_BYTES_MIN, LOG_SEGMENT_BYTES_MAX);
+    if (least_bytes..=most_bytes).contains(&given_bytes) {
+        return Ok(given_bytes);
+    }
+    Err(SettingsError::Size { name: "log-segment-size", given_bytes, least_bytes, most_bytes })
 }
 
 fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
@@ -304,6 +341,10 @@ mod tests {
         assert_eq!(
             refused("data = '/d'\ndigest-interval = '10ms'"),
             "digest-interval is 10ms, the shortest is 1s"
+        );
+        assert_eq!(
+            refused("data = '/d'\nlog-segment-size = '1KiB'"),
+            "log-segment-size is 1024 bytes, it must be 65536 to 1073741824"
         );
         assert_eq!(refused("data = '/d'\ntls-cert = 'c.pem'"), "--tls-cert and --tls-key go together");
         assert!(refused("dta = '/d'").ends_with("is not understood"));

@@ -22,8 +22,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 /// How long a stage waits after a failure.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
-/// How often entries of the log that no stage needs any more are let go.
-const TRIM_INTERVAL: Duration = Duration::from_secs(60);
+/// How often entries of the log that no stage needs any more are let go: at every delivery, within these.
+const TRIM_INTERVAL_MIN: Duration = Duration::from_secs(1);
+const TRIM_INTERVAL_MAX: Duration = Duration::from_secs(60);
 
 /// The running stages.
 pub struct Stages {
@@ -107,6 +108,7 @@ impl Stages {
     /// ingest to know what it took.
     pub fn start_trim(
         &mut self,
+        delivery_interval: Duration,
         log: Arc<dyn EventLog>,
         history: Arc<dyn History>,
         delivery: Arc<DeliveryStage>,
@@ -126,7 +128,7 @@ impl Stages {
                 log.trim(needed).await?;
                 log_start.set(i64::try_from(log.start().0)?);
                 log_end.set(i64::try_from(log.end().0)?);
-                Ok(clock.now().plus(TRIM_INTERVAL))
+                Ok(clock.now().plus(delivery_interval.clamp(TRIM_INTERVAL_MIN, TRIM_INTERVAL_MAX)))
             }
         });
     }

@@ -81,11 +81,17 @@ pub struct Watermarks {
 }
 
 impl Watermarks {
-    /// The marks as they were set; what was not set is fitted to the disk. The reserve is never too small for the log.
+    /// The marks as they were set; what was not set is fitted to the disk. The reserve is never too small for a log of
+    /// segments of `segment_size_bytes`.
     #[must_use]
-    pub fn new(warn_bytes: Option<u64>, reserve_bytes: Option<u64>, disk: Space) -> Self {
+    pub fn new(
+        warn_bytes: Option<u64>,
+        reserve_bytes: Option<u64>,
+        disk: Space,
+        segment_size_bytes: u64,
+    ) -> Self {
         let fitted = |most: u64, share| most.min(disk.total_bytes / share);
-        let least = SEGMENTS_IN_RESERVE * disk.segment_size_bytes();
+        let least = SEGMENTS_IN_RESERVE * segment_size_bytes.max(SEGMENT_BYTES_MIN);
         let reserve = reserve_bytes.unwrap_or(fitted(RESERVE_BYTES_DEFAULT, RESERVE_SHARE));
         Self {
             warn_bytes: warn_bytes.unwrap_or(fitted(WARN_BYTES_DEFAULT, WARN_SHARE)),
@@ -210,15 +216,18 @@ mod tests {
     #[test]
     fn the_marks_fit_the_disk_and_the_reserve_holds_two_segments() {
         let marks = |disk| {
-            let Watermarks { warn_bytes, reserve_bytes } = Watermarks::new(None, None, disk);
+            let marks = Watermarks::new(None, None, disk, disk.segment_size_bytes());
+            let Watermarks { warn_bytes, reserve_bytes } = marks;
             (warn_bytes / MIB, reserve_bytes / MIB, disk.segment_size_bytes() / MIB)
         };
         assert_eq!(marks(disk(1 << 20)), (1024, 256, 64));
         assert_eq!(marks(disk(1024)), (256, 128, 64));
         assert_eq!(marks(disk(128)), (32, 16, 8));
         assert_eq!(marks(disk(32)), (8, 8, 4));
-        let set = Watermarks::new(Some(10), Some(MIB), disk(1024));
-        assert_eq!(set, Watermarks { warn_bytes: 10, reserve_bytes: 128 * MIB });
+        let set = |segment_mib| Watermarks::new(Some(10), Some(MIB), disk(1024), segment_mib * MIB);
+        assert_eq!(set(64), Watermarks { warn_bytes: 10, reserve_bytes: 128 * MIB });
+        assert_eq!(set(200).reserve_bytes, 400 * MIB);
+        assert_eq!(set(0).reserve_bytes, 8 * MIB, "room for segments of one large append");
     }
 
     #[test]

@@ -243,8 +243,20 @@ impl SegmentLog {
     /// [`LogError::Locked`] where another process has it open, [`LogError::Corrupt`] where entries are damaged that
     /// were acknowledged, [`LogError::Version`] where a newer program wrote it.
     pub fn open(dir: &Path, settings: LogSettings, registry: &Registry) -> Result<Self, LogError> {
-        let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
-        Self::open_on(&disk, dir, settings, registry, |writer, queued| {
+        Self::open_on_disk(&(Arc::new(SystemDisk) as _), dir, settings, registry)
+    }
+
+    /// As [`SegmentLog::open`], on `disk`.
+    ///
+    /// # Errors
+    /// As [`SegmentLog::open`].
+    pub fn open_on_disk(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        settings: LogSettings,
+        registry: &Registry,
+    ) -> Result<Self, LogError> {
+        Self::open_on(disk, dir, settings, registry, |writer, queued| {
             std::thread::Builder::new()
                 .name("event-log".into())
                 .spawn(move || writer.run(queued))
