@@ -21,7 +21,7 @@ pub struct NamedPolicy {
     pub document: Arc<Document>,
 }
 
-/// What a principal's own side says of all it may do.
+/// What a principal's own side says of all it may do, and what else its account knows of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rights {
     /// Everything is allowed that no other policy refuses: the root of an account.
@@ -35,6 +35,19 @@ pub struct Rights {
     /// Service control policies by level: the organisation's root, each unit, the account. Empty where none bind, as
     /// for service-linked roles and the management account.
     pub control: Vec<Vec<NamedPolicy>>,
+    /// The tags of the user or role: `aws:PrincipalTag/…`, where the session has no tag of that key.
+    pub tags: Vec<(String, String)>,
+    /// The organisation that the principal's account is in.
+    pub affiliation: Option<Affiliation>,
+}
+
+/// Where an account stands in its organisation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Affiliation {
+    /// The organisation's id: `aws:PrincipalOrgID`.
+    pub organization_id: String,
+    /// `o-…/r-…/ou-…/`: `aws:PrincipalOrgPaths`.
+    pub path: String,
 }
 
 impl Rights {

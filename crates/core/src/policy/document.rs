@@ -19,6 +19,12 @@ pub enum PolicyError {
     /// It is not JSON, or an object has a member twice.
     #[error("the policy is not JSON")]
     Json(#[source] serde_json::Error),
+    /// A statement has no actions or no resources where it needs some.
+    #[error("{element}: there are none")]
+    None {
+        /// Which element.
+        element: &'static str,
+    },
     /// An element is missing, unknown, or of the wrong form.
     #[error("{element}: {problem}")]
     Element {
@@ -186,7 +192,7 @@ fn statement(node: Node, version: Version) -> Result<Statement, PolicyError> {
     };
     let variables = version == Version::V2012;
     let (action_texts, not_actions) =
-        selection(members, "Action", "NotAction")?.ok_or_else(|| element("Action", "is missing"))?;
+        selection(members, "Action", "NotAction")?.ok_or(PolicyError::None { element: "Action" })?;
     if let Some(value) = action_texts.iter().find(|text| !is_action(text)) {
         return Err(PolicyError::Action { value: value.clone() });
     }
@@ -267,7 +273,16 @@ fn is_account(text: &str) -> bool {
 
 /// `*`, or a service, a colon and the action's name or pattern.
 fn is_action(text: &str) -> bool {
-    text == "*" || text.split_once(':').is_some_and(|(service, name)| !service.is_empty() && !name.is_empty())
+    text == "*"
+        || text
+            .split_once(':')
+            .is_some_and(|(service, name)| is_service(service) && !name.is_empty() && !name.contains(':'))
+}
+
+/// Whether a text may stand before an action's colon.
+pub(super) fn is_service(text: &str) -> bool {
+    let plain = || text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
+    text == "*" || (!text.is_empty() && plain())
 }
 
 fn is_resource(text: &str) -> bool {
@@ -287,10 +302,15 @@ fn one_of(members: &mut Members, name: &str, not_name: &str) -> Result<Option<(N
 /// The texts of one of two elements, and whether it is the second.
 fn selection(
     members: &mut Members,
-    name: &str,
-    not_name: &str,
+    name: &'static str,
+    not_name: &'static str,
 ) -> Result<Option<(Vec<String>, bool)>, PolicyError> {
     let found = one_of(members, name, not_name)?;
+    if let Some((Node::List(list), _)) = &found
+        && list.is_empty()
+    {
+        return Err(PolicyError::None { element: name });
+    }
     found
         .map(|(node, negated)| Ok((texts(node, if negated { not_name } else { name })?, negated)))
         .transpose()

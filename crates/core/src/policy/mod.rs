@@ -14,15 +14,17 @@ mod decide;
 mod document;
 mod evaluate;
 mod json;
+mod malformed;
 mod pattern;
 mod request;
 
 pub use condition::Condition;
 pub use decide::{
-    AttachedPolicy, NamedPolicy, PolicyKind, Question, Reason, Rights, Verdict, Witness, decide,
+    Affiliation, AttachedPolicy, NamedPolicy, PolicyKind, Question, Reason, Rights, Verdict, Witness, decide,
 };
 pub use document::{Document, Effect, PolicyError, PrincipalElement, PrincipalPattern, Statement, Version};
 pub use evaluate::{Decision, Outcome, evaluate, evaluate_attached};
+pub use malformed::{MalformedPolicy, parse_identity_policy, parse_trust_policy};
 pub use request::{Issuer, Request, Requester};
 
 #[cfg(test)]

@@ -74,6 +74,11 @@ impl Pattern {
         self.is_resolved(request) && glob(&self.pieces, text, request, strip_prefix_ignoring_case)
     }
 
+    /// Whether all that matches begins with `prefix`, upper and lower case being the same.
+    pub(super) fn begins_ignoring_case(&self, prefix: &str) -> bool {
+        matches!(self.pieces.first(), Some(Piece::Text(text)) if strip_prefix_ignoring_case(text, prefix).is_some())
+    }
+
     fn is_anything(&self) -> bool {
         matches!(*self.pieces, [Piece::Many])
     }
