@@ -6,12 +6,15 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use cairn_core::{AccountId, Region};
+use cairn_store::{SealError, Sealer};
 use rustix::fs::{FlockOperation, flock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// The version of the files in here.
-const VERSION: u32 = 1;
+/// The version of the server's file.
+const SERVER_VERSION: u32 = 1;
+/// The version of the credentials' file.
+const CREDENTIALS_VERSION: u32 = 2;
 
 /// Why the data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -45,25 +48,44 @@ pub enum DataFolderError {
         source: serde_json::Error,
     },
     /// A file was written by a newer program.
-    #[error("{path} has version {found}, this program knows {VERSION}")]
+    #[error("{path} has version {found}, this program knows {known}")]
     Version {
         /// The file.
         path: PathBuf,
         /// The version found.
         found: u32,
+        /// The version known.
+        known: u32,
+    },
+    /// A secret cannot be opened.
+    #[error("a secret in {path} cannot be opened")]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: SealError,
     },
 }
 
-/// The root keys of the accounts, for `cairn env`.
+/// The root keys of the accounts, for `cairn env`. Version 1 had secrets in clear; the start replaces it.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct CredentialsFile {
+struct CredentialsFile {
     version: u32,
     /// One entry an account, in the order they were made.
-    pub accounts: Vec<RootKeys>,
+    accounts: Vec<SealedRootKeys>,
+}
+
+/// The root keys of one account, as the file has them.
+#[derive(Debug, Serialize, Deserialize)]
+struct SealedRootKeys {
+    account: AccountId,
+    access_key_id: String,
+    sealed_secret_access_key: String,
 }
 
 /// The root keys of one account.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone)]
 pub struct RootKeys {
     /// The account.
     pub account: AccountId,
@@ -148,14 +170,37 @@ impl DataFolder {
         Ok(path)
     }
 
-    /// Writes down the accounts' root keys, readable by the owner only.
-    pub fn write_credentials(&self, accounts: Vec<RootKeys>) -> Result<(), DataFolderError> {
-        write_private(&credentials_path(&self.path), &CredentialsFile { version: VERSION, accounts })
+    /// Where the sealing key is.
+    pub fn seal_path(&self) -> PathBuf {
+        seal_path(&self.path)
+    }
+
+    /// Whether an earlier version wrote down the accounts' root keys in clear.
+    pub fn has_clear_credentials(&self) -> Result<bool, DataFolderError> {
+        let path = credentials_path(&self.path);
+        if !path.exists() {
+            return Ok(false);
+        }
+        Ok(read_version(&path)? < CREDENTIALS_VERSION)
+    }
+
+    /// Writes down the accounts' root keys, readable by the owner only, their secrets sealed.
+    pub fn write_credentials(&self, accounts: &[RootKeys], sealer: &Sealer) -> Result<(), DataFolderError> {
+        let sealed = |keys: &RootKeys| SealedRootKeys {
+            account: keys.account.clone(),
+            access_key_id: keys.access_key_id.clone(),
+            sealed_secret_access_key: sealer
+                .seal_text(&seal_context(&keys.access_key_id), keys.secret_access_key.as_bytes()),
+        };
+        let accounts = accounts.iter().map(sealed).collect();
+        let file = CredentialsFile { version: CREDENTIALS_VERSION, accounts };
+        write_private(&credentials_path(&self.path), &file)
     }
 
     /// Writes down where the server listens.
     pub fn write_server(&self, endpoint: &str, region: &Region) -> Result<ServerFile, DataFolderError> {
-        let file = ServerFile { version: VERSION, endpoint: endpoint.to_owned(), region: region.clone() };
+        let file =
+            ServerFile { version: SERVER_VERSION, endpoint: endpoint.to_owned(), region: region.clone() };
         write_private(&server_path(&self.path), &file)?;
         Ok(file)
     }
@@ -169,28 +214,56 @@ fn server_path(data: &Path) -> PathBuf {
     data.join("server.json")
 }
 
+/// Where the sealing key of the folder `data` is.
+pub fn seal_path(data: &Path) -> PathBuf {
+    data.join("seal.json")
+}
+
+fn seal_context(access_key_id: &str) -> String {
+    format!("credentials {access_key_id}")
+}
+
 /// The root keys written down in the folder `data`.
-pub fn read_credentials(data: &Path) -> Result<CredentialsFile, DataFolderError> {
-    read(&credentials_path(data), |file: &CredentialsFile| file.version)
+pub fn read_credentials(data: &Path, sealer: &Sealer) -> Result<Vec<RootKeys>, DataFolderError> {
+    let path = credentials_path(data);
+    let file: CredentialsFile = read(&path, CREDENTIALS_VERSION)?;
+    let opened = |keys: SealedRootKeys| {
+        let context = seal_context(&keys.access_key_id);
+        let failed = |source| DataFolderError::Sealed { path: path.clone(), source };
+        let secret = sealer.open_text(&context, &keys.sealed_secret_access_key).map_err(failed)?;
+        let secret_access_key =
+            String::from_utf8(secret).map_err(|_| failed(SealError::Broken { context }))?;
+        Ok(RootKeys { account: keys.account, access_key_id: keys.access_key_id, secret_access_key })
+    };
+    file.accounts.into_iter().map(opened).collect()
 }
 
 /// Where the server of the folder `data` listens.
 pub fn read_server(data: &Path) -> Result<ServerFile, DataFolderError> {
-    read(&server_path(data), |file: &ServerFile| file.version)
+    read(&server_path(data), SERVER_VERSION)
 }
 
-fn read<T: DeserializeOwned>(path: &Path, version: impl Fn(&T) -> u32) -> Result<T, DataFolderError> {
-    let text = std::fs::read(path).map_err(|source| DataFolderError::Io {
-        action: "read",
-        path: path.to_owned(),
-        source,
-    })?;
-    let file = serde_json::from_slice(&text)
-        .map_err(|source| DataFolderError::Format { path: path.to_owned(), source })?;
-    match version(&file) {
-        VERSION => Ok(file),
-        found => Err(DataFolderError::Version { path: path.to_owned(), found }),
+/// Every file of the folder names its version.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+fn read<T: DeserializeOwned>(path: &Path, known: u32) -> Result<T, DataFolderError> {
+    match read_version(path)? {
+        found if found == known => parse(path),
+        found => Err(DataFolderError::Version { path: path.to_owned(), found, known }),
     }
+}
+
+fn read_version(path: &Path) -> Result<u32, DataFolderError> {
+    Ok(parse::<Versioned>(path)?.version)
+}
+
+fn parse<T: DeserializeOwned>(path: &Path) -> Result<T, DataFolderError> {
+    let failed = |source| DataFolderError::Io { action: "read", path: path.to_owned(), source };
+    let text = std::fs::read(path).map_err(failed)?;
+    serde_json::from_slice(&text).map_err(|source| DataFolderError::Format { path: path.to_owned(), source })
 }
 
 /// Replaces a file in one step, so that a crash leaves the old one or the new one.
@@ -233,9 +306,12 @@ mod tests {
             secret_access_key: "secret".into(),
         };
         assert!(!format!("{keys:?}").contains("secret"));
-        data.write_credentials(vec![keys]).unwrap();
+        let sealer = Sealer::from_key(&[7; 32]);
+        data.write_credentials(&[keys], &sealer).unwrap();
         let mode = std::fs::metadata(credentials_path(folder.path())).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(read_credentials(folder.path()).unwrap().accounts[0].secret_access_key, "secret");
+        assert!(!std::fs::read_to_string(credentials_path(folder.path())).unwrap().contains("secret\""));
+        assert_eq!(read_credentials(folder.path(), &sealer).unwrap()[0].secret_access_key, "secret");
+        assert!(read_credentials(folder.path(), &Sealer::from_key(&[8; 32])).is_err());
     }
 }

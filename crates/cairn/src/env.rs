@@ -1,19 +1,27 @@
 //! `cairn env`: the lines that point a shell's AWS clients at a server.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cairn_core::AccountId;
+use cairn_store::seal;
 
 use crate::data_folder::{self, RootKeys, ServerFile};
+use crate::root_key;
 
 /// Prints the `export` lines for the account's root user.
 #[allow(clippy::print_stdout, reason = "the lines are the command's output")]
-pub fn print(data: &Path, account: Option<&AccountId>) -> Result<(), Box<dyn Error>> {
+pub fn print(
+    data: &Path,
+    account: Option<&AccountId>,
+    root_key_file: Option<PathBuf>,
+) -> Result<(), Box<dyn Error>> {
     let server = data_folder::read_server(data)?;
-    let credentials = data_folder::read_credentials(data)?;
+    let root = root_key::source(data, root_key_file, root_key::passphrase(root_key::PASSPHRASE))?;
+    let sealer = seal::root::open_existing(&data_folder::seal_path(data), &root)?;
+    let accounts = data_folder::read_credentials(data, &sealer)?;
     let wanted = |keys: &&RootKeys| account.is_none_or(|account| keys.account == *account);
-    let keys = credentials.accounts.iter().find(wanted).ok_or_else(|| match account {
+    let keys = accounts.iter().find(wanted).ok_or_else(|| match account {
         Some(account) => format!("there is no account {account} in {}", data.display()),
         None => format!("there is no account in {}", data.display()),
     })?;

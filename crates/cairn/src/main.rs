@@ -7,6 +7,8 @@ mod data_folder;
 mod door;
 mod env;
 mod failpoint;
+mod rekey;
+mod root_key;
 mod serve;
 mod settings;
 mod stages;
@@ -51,6 +53,26 @@ enum Command {
         /// The account whose root keys to print [default: the first].
         #[arg(long, value_name = "ID")]
         account: Option<cairn_core::AccountId>,
+
+        /// The server's root key file [default: root.key in the data folder].
+        #[arg(long, env = "CAIRN_ROOT_KEY_FILE", value_name = "FILE")]
+        root_key_file: Option<PathBuf>,
+    },
+
+    /// Seal a data folder's secrets under another root key. The server must not run.
+    #[command(after_help = REKEY_EXAMPLES)]
+    Rekey {
+        /// The data folder.
+        #[arg(long, env = "CAIRN_DATA", value_name = "DIR")]
+        data: PathBuf,
+
+        /// The root key file until now [default: root.key in the data folder].
+        #[arg(long, env = "CAIRN_ROOT_KEY_FILE", value_name = "FILE")]
+        root_key_file: Option<PathBuf>,
+
+        /// The root key file from now on; made where it is missing. Without, CAIRN_NEW_ROOT_PASSPHRASE is taken.
+        #[arg(long, value_name = "FILE")]
+        new_root_key_file: Option<PathBuf>,
     },
 }
 
@@ -68,6 +90,12 @@ Examples:
   eval \"$(cairn env --data ./cairn-data)\"
   aws cloudtrail lookup-events";
 
+const REKEY_EXAMPLES: &str = "\
+Examples:
+  cairn rekey --data ./cairn-data --new-root-key-file /etc/cairn/root.key
+  CAIRN_NEW_ROOT_PASSPHRASE=\"$(cat new)\" cairn rekey --data ./cairn-data
+  CAIRN_ROOT_PASSPHRASE=\"$(cat old)\" cairn rekey --data ./cairn-data --new-root-key-file root.key";
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
@@ -75,7 +103,11 @@ fn main() -> ExitCode {
             start_logging();
             given.resolve(config.as_deref()).map_err(Into::into).and_then(serve::run)
         }
-        Command::Env { data, account } => env::print(&data, account.as_ref()),
+        Command::Env { data, account, root_key_file } => env::print(&data, account.as_ref(), root_key_file),
+        Command::Rekey { data, root_key_file, new_root_key_file } => {
+            start_logging();
+            rekey::run(&data, root_key_file, new_root_key_file)
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -16,8 +16,9 @@ use cairn_store::blobs::FileBlobs;
 use cairn_store::catalog::sqlite::SqliteCatalog;
 use cairn_store::history::{SegmentHistory, SegmentSettings};
 use cairn_store::log::{LogSettings, SegmentLog};
+use cairn_store::seal;
 use cairn_store::space::{Space, SpaceWatch, Watermarks};
-use cairn_store::{Catalog, EventLog, History};
+use cairn_store::{Catalog, EventLog, History, Sealer};
 use cairn_trail::delivery::{DeliverySettings, DeliveryStage};
 use cairn_trail::digest::{DigestSettings, DigestStage};
 use cairn_trail::history::HistoryStage;
@@ -34,6 +35,7 @@ use crate::data_folder::{DataFolder, RootKeys, ServerFile};
 use crate::door::{BUFFERED_BODY_BYTES_MAX, Door, DoorParts, Server};
 use crate::env::{key_lines, place_lines};
 use crate::failpoint;
+use crate::root_key;
 use crate::settings::Settings;
 use crate::stages::Stages;
 use crate::system::{SystemClock, SystemEntropy};
@@ -85,6 +87,8 @@ struct Ground {
     entropy: Arc<dyn Entropy>,
     registry: Registry,
     catalog: Catalog,
+    /// Seals all secrets.
+    sealer: Sealer,
     log: Arc<dyn EventLog>,
     history: Arc<dyn History>,
     recorder: Recorder,
@@ -106,6 +110,7 @@ async fn serve(settings: &Settings, folder: &DataFolder) -> Result<(), Box<dyn E
     let mut signals = Signals::listen()?;
     let ground = open_ground(settings, folder).await?;
     let services = open_services(settings, folder, &ground)?;
+    seal_clear_secrets(folder, &ground, &services).await?;
     recover(&ground).await?;
     let root = services.iam.ensure_first_account(settings.account.as_ref()).await?;
     let spool = folder.empty_subfolder("spool")?;
@@ -115,7 +120,7 @@ async fn serve(settings: &Settings, folder: &DataFolder) -> Result<(), Box<dyn E
     let (stop, stopped) = watch::channel(false);
     let stages = start_stages(settings, &ground, &services, stopped.clone()).await?;
     let place = folder.write_server(&server.endpoint(), &settings.region)?;
-    folder.write_credentials(all_root_keys(&services.iam).await?)?;
+    folder.write_credentials(&all_root_keys(&services.iam).await?, &ground.sealer)?;
     announce(settings, &place, &root);
 
     let serving = tokio::spawn(server.run(Arc::clone(&door), stopped));
@@ -138,8 +143,27 @@ async fn recover(ground: &Ground) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Seals the secrets that an earlier version kept in clear, and wipes what it left of them. The folder's own file of
+/// secrets is replaced later, so a start that is cut short in between is made up for by the next.
+async fn seal_clear_secrets(
+    folder: &DataFolder,
+    ground: &Ground,
+    services: &Services,
+) -> Result<(), Box<dyn Error>> {
+    let access_keys = services.iam.seal_clear_secrets().await?;
+    let signing_keys = services.keys.seal_clear_keys().await?;
+    if access_keys || signing_keys || folder.has_clear_credentials()? {
+        ground.catalog.scrub().await?;
+        tracing::info!("the secrets that an earlier version kept in clear are sealed");
+    }
+    Ok(())
+}
+
 async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground, Box<dyn Error>> {
     let registry = Registry::new();
+    let root_key_file = settings.root_key_file.clone();
+    let root = root_key::source(&settings.data, root_key_file, root_key::passphrase(root_key::PASSPHRASE))?;
+    let sealer = seal::root::open(&folder.seal_path(), &root)?;
     let (space, log_settings) = open_space(settings, &registry)?;
     let space = Arc::new(space);
     let catalog = failpoint::catalog(SqliteCatalog::open(&folder.join("catalog.sqlite"), &registry)?);
@@ -161,6 +185,7 @@ async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground,
         entropy: Arc::new(SystemEntropy::new()),
         registry,
         catalog,
+        sealer,
         log,
         history: Arc::new(history),
         ingest: Arc::new(ingest),
@@ -203,7 +228,12 @@ fn open_services(
     let rotate_after = settings.key_rotation_interval;
     let key_settings = KeySettings { rotate_after, validity: rotate_after + rotate_after / 2 };
     Ok(Services {
-        iam: Arc::new(Iam::new(ground.catalog.clone(), Arc::clone(clock), Arc::clone(entropy))),
+        iam: Arc::new(Iam::new(
+            ground.catalog.clone(),
+            Arc::clone(clock),
+            Arc::clone(entropy),
+            ground.sealer.clone(),
+        )),
         s3: Arc::new(S3::new(
             ground.catalog.clone(),
             Arc::new(blobs.clone()),
@@ -211,7 +241,12 @@ fn open_services(
             Arc::clone(entropy),
         )),
         blobs,
-        keys: SigningKeys::new(ground.catalog.clone(), Arc::clone(clock), key_settings),
+        keys: SigningKeys::new(
+            ground.catalog.clone(),
+            Arc::clone(clock),
+            key_settings,
+            ground.sealer.clone(),
+        ),
     })
 }
 

@@ -102,6 +102,11 @@ pub struct Given {
     /// The certificate's private key in PEM form.
     #[arg(long, env = "CAIRN_TLS_KEY", value_name = "FILE")]
     tls_key: Option<PathBuf>,
+
+    /// The file of the root key, which all secrets are sealed under [default: root.key in the data folder]; with
+    /// CAIRN_ROOT_PASSPHRASE, a passphrase takes its place.
+    #[arg(long, env = "CAIRN_ROOT_KEY_FILE", value_name = "FILE")]
+    root_key_file: Option<PathBuf>,
 }
 
 /// How surely calls that change something are recorded.
@@ -146,6 +151,8 @@ pub struct Settings {
     pub s3_hosts: Vec<String>,
     /// Certificate chain and key, where HTTPS is served.
     pub tls: Option<TlsSettings>,
+    /// The file of the root key, where one was named.
+    pub root_key_file: Option<PathBuf>,
 }
 
 /// Why the settings cannot be used.
@@ -249,6 +256,7 @@ impl Given {
                 .unwrap_or_else(|| "us-east-1".parse().expect("the default is a region")),
             s3_hosts: self.s3_hosts.or(file.s3_hosts).unwrap_or_else(|| vec!["localhost".to_owned()]),
             tls,
+            root_key_file: self.root_key_file.or(file.root_key_file),
         })
     }
 

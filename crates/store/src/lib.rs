@@ -1,7 +1,7 @@
 //! Where things are kept: the event log, the catalog, blobs and the event history, behind small traits.
 //!
 //! On the road: below every stage and service. Must not know: the names of AWS. Each trait has an embedded
-//! implementation and one conformance suite that every implementation passes.
+//! implementation and one conformance suite that every implementation passes. Secrets are sealed before they get here.
 
 pub mod blobs;
 pub mod catalog;
@@ -9,9 +9,11 @@ pub mod disk;
 pub mod history;
 pub mod log;
 mod metrics;
+pub mod seal;
 pub mod space;
 
 pub use blobs::{BlobId, BlobReader, BlobWriter, Blobs};
 pub use catalog::{Catalog, CatalogError, Table, Tx};
 pub use history::{History, HistoryEvent, Lookup, LookupPage};
 pub use log::{Entry, EntryKind, EventLog, LogError, LogPosition};
+pub use seal::{SealError, Sealer};

@@ -9,12 +9,14 @@ pub mod disk;
 mod events;
 mod fixtures;
 mod log;
+mod seal;
 
 pub use catalog::memory_catalog;
 pub use chance::Chance;
 pub use events::{SAMPLE_ACCOUNT, SampleEvents};
 pub use fixtures::fixtures;
 pub use log::memory_log;
+pub use seal::fixed_sealer;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -169,7 +169,12 @@ async fn open(dir: &Path, trails: usize) -> Ground {
         settings,
         &registry,
     );
-    let keys = SigningKeys::new(catalog.clone(), Arc::clone(&clock), KeySettings::default());
+    let keys = SigningKeys::new(
+        catalog.clone(),
+        Arc::clone(&clock),
+        KeySettings::default(),
+        cairn_testkit::fixed_sealer(),
+    );
     let settings = DigestSettings { digest_interval: Duration::from_secs(5) };
     let digests =
         DigestStage::new(catalog.clone(), bucket.clone(), keys, Arc::clone(&clock), &settings, &registry);

@@ -20,7 +20,7 @@ use cairn_core::{Clock, Timestamp, TrailArn};
 use cairn_store::catalog::sqlite;
 use cairn_store::log::{LogSettings, SegmentLog};
 use cairn_store::{Catalog, CatalogError, Entry, EntryKind, EventLog};
-use cairn_testkit::TestClock;
+use cairn_testkit::{TestClock, fixed_sealer};
 use cairn_trail::bucket::{Bucket, BucketPut, OnBehalfOf, PutFailure};
 use cairn_trail::config::{TRAILS, trail_key};
 use cairn_trail::{
@@ -75,7 +75,7 @@ impl Day {
     }
 
     fn keys(&self) -> SigningKeys {
-        SigningKeys::new(self.catalog.clone(), self.clock.clone(), KeySettings::default())
+        SigningKeys::new(self.catalog.clone(), self.clock.clone(), KeySettings::default(), fixed_sealer())
     }
 
     /// The stages of one process; made anew for a restart.

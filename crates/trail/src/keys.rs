@@ -3,7 +3,7 @@
 //! On the road: the digest stage asks for the key of a digest's end time; ListPublicKeys shows the public halves.
 //! Invariants: the key of a digest is valid at the digest's end time, so that the AWS CLI, which asks for the keys of
 //! [start, end + 2 h], gets it; a public key stays listed for ever. Keys follow the digests' times, not the clock:
-//! digests made late, after downtime, are signed with keys of their own time.
+//! digests made late, after downtime, are signed with keys of their own time. A private half is kept sealed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +15,11 @@ use base64::engine::general_purpose::STANDARD;
 use cairn_core::digest::{RsaSigner, SignError, Signer};
 use cairn_core::{Clock, Region, Timestamp};
 use cairn_store::catalog::Key;
-use cairn_store::{Catalog, CatalogError, Table, Tx};
+use cairn_store::{Catalog, CatalogError, SealError, Sealer, Table, Tx};
 use serde::{Deserialize, Serialize};
 
-/// All signing keys, by region and the beginning of their validity.
-const SIGNING_KEYS: Table<SigningKey> = Table::new("trail.signing_key", 1);
+/// All signing keys, by region and the beginning of their validity. In version 1 private halves were clear.
+const SIGNING_KEYS: Table<SigningKey> = Table::new("trail.signing_key", 2);
 
 /// How much earlier than its first use a region's first key is valid: a key that ListPublicKeys made is then also
 /// the key of the digest that ended just before.
@@ -59,6 +59,9 @@ pub enum KeyError {
         #[source]
         source: base64::DecodeError,
     },
+    /// A private half was sealed under another key, or altered.
+    #[error("a signing key cannot be opened")]
+    Sealed(#[from] SealError),
     /// A stored key is no RSA key.
     #[error("a signing key cannot be used")]
     Unusable(#[from] SignError),
@@ -84,7 +87,9 @@ struct SigningKey {
     valid_until: Timestamp,
     fingerprint: String,
     public_key_base64: String,
-    pkcs8_base64: String,
+    /// The private half: sealed text, or base64 until [`SigningKeys::seal_clear_keys`] has sealed it.
+    #[serde(alias = "pkcs8_base64")]
+    pkcs8: String,
 }
 
 /// The signing keys of all regions. Cheap to clone.
@@ -93,13 +98,34 @@ pub struct SigningKeys {
     catalog: Catalog,
     clock: Arc<dyn Clock>,
     settings: KeySettings,
+    sealer: Sealer,
 }
 
 impl SigningKeys {
-    /// The keys kept in `catalog`.
+    /// The keys kept in `catalog`, their private halves sealed by `sealer`.
     #[must_use]
-    pub fn new(catalog: Catalog, clock: Arc<dyn Clock>, settings: KeySettings) -> Self {
-        Self { catalog, clock, settings }
+    pub fn new(catalog: Catalog, clock: Arc<dyn Clock>, settings: KeySettings, sealer: Sealer) -> Self {
+        Self { catalog, clock, settings, sealer }
+    }
+
+    /// Seals the private halves that an earlier version kept in clear; says whether there were any.
+    ///
+    /// # Errors
+    /// Where the catalog fails or a key cannot be decoded.
+    pub async fn seal_clear_keys(&self) -> Result<bool, KeyError> {
+        let sealer = self.sealer.clone();
+        let sealed = self.catalog.write(move |tx| {
+            let mut sealed = 0;
+            for (place, mut key) in SIGNING_KEYS.scan_prefix(tx, &[])? {
+                if !Sealer::is_sealed_text(&key.pkcs8) {
+                    key.pkcs8 = seal(&sealer, &key.fingerprint, &key.decode(&key.pkcs8)?);
+                    SIGNING_KEYS.put(tx, &place, &key)?;
+                    sealed += 1;
+                }
+            }
+            Ok::<_, KeyError>(sealed)
+        });
+        Ok(sealed.await? > 0)
     }
 
     /// The public keys of `region` whose validity touches the range from `start` to `end`, each of which is now where
@@ -131,7 +157,12 @@ impl SigningKeys {
     /// Where the catalog fails or no key can be made.
     pub async fn signer(&self, region: &Region, at: Timestamp) -> Result<RsaSigner, KeyError> {
         let key = self.key_at(region, at).await?;
-        Ok(RsaSigner::from_pkcs8(&key.decode(&key.pkcs8_base64)?)?)
+        let pkcs8 = if Sealer::is_sealed_text(&key.pkcs8) {
+            self.sealer.open_text(&seal_context(&key.fingerprint), &key.pkcs8)?
+        } else {
+            key.decode(&key.pkcs8)?
+        };
+        Ok(RsaSigner::from_pkcs8(&pkcs8)?)
     }
 
     /// Lets a new key of `region` take over for digests that end from now on. The old one stays listed.
@@ -171,6 +202,7 @@ impl SigningKeys {
     /// A new key. Its randomness is the cryptographic library's own: a key must never follow from a seed.
     async fn generate(&self, valid_from: Timestamp) -> Result<SigningKey, KeyError> {
         let valid_until = valid_from.plus(self.settings.validity);
+        let sealer = self.sealer.clone();
         let work = move || {
             let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| KeyError::Generate)?;
             let pkcs8: Pkcs8V1Der<'static> = pair.as_der().map_err(|_| KeyError::Generate)?;
@@ -180,7 +212,7 @@ impl SigningKeys {
                 valid_until,
                 fingerprint: signer.fingerprint().to_owned(),
                 public_key_base64: STANDARD.encode(signer.public_key_der()),
-                pkcs8_base64: STANDARD.encode(pkcs8.as_ref()),
+                pkcs8: seal(&sealer, signer.fingerprint(), pkcs8.as_ref()),
             })
         };
         tokio::task::spawn_blocking(work).await.map_err(|_| KeyError::Generate)?
@@ -201,6 +233,14 @@ impl SigningKey {
         let undecodable = |source| KeyError::Decode { fingerprint: self.fingerprint.clone(), source };
         STANDARD.decode(text).map_err(undecodable)
     }
+}
+
+fn seal(sealer: &Sealer, fingerprint: &str, pkcs8: &[u8]) -> String {
+    sealer.seal_text(&seal_context(fingerprint), pkcs8)
+}
+
+fn seal_context(fingerprint: &str) -> String {
+    format!("trail.signing_key {fingerprint}")
 }
 
 /// The key for `at`: the one that began last before it, unless that is old enough to be replaced.
@@ -231,8 +271,19 @@ mod tests {
             valid_until: valid_from.plus(KeySettings::default().validity),
             fingerprint: format!("day {day}"),
             public_key_base64: String::new(),
-            pkcs8_base64: String::new(),
+            pkcs8: String::new(),
         }
+    }
+
+    /// What each version of a key looks like on disk: these texts must stay readable for ever.
+    #[test]
+    fn keys_are_read_as_every_version_wrote_them() {
+        let version_2 = r#"{"valid_from":0,"valid_until":2592000000,"fingerprint":"f","public_key_base64":"cA==","pkcs8":"sealed:AQ=="}"#;
+        let key: SigningKey = serde_json::from_str(version_2).unwrap();
+        assert_eq!(serde_json::to_string(&key).unwrap(), version_2);
+        let version_1 = r#"{"valid_from":0,"valid_until":2592000000,"fingerprint":"f","public_key_base64":"cA==","pkcs8_base64":"cHJpdmF0ZQ=="}"#;
+        let key: SigningKey = serde_json::from_str(version_1).unwrap();
+        assert_eq!(key.decode(&key.pkcs8).unwrap(), b"private");
     }
 
     #[test]

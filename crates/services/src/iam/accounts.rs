@@ -1,7 +1,7 @@
 //! Accounts and their root: made by the program, not through the API.
 
 use cairn_core::AccountId;
-use cairn_store::{CatalogError, Tx};
+use cairn_store::{CatalogError, Sealer, Tx};
 use cairn_wire::sigv4::Secret;
 
 use super::Iam;
@@ -40,7 +40,8 @@ impl Iam {
     ) -> Result<RootCredentials, CatalogError> {
         let wanted = wanted.cloned();
         let fallback = self.random_account_id();
-        let key = new_access_key(self.entropy.as_ref(), &fallback, Owner::Root, self.clock.now());
+        let (now, sealer) = (self.clock.now(), self.sealer.clone());
+        let (key, _) = new_access_key(self.entropy.as_ref(), &sealer, &fallback, Owner::Root, now);
         self.catalog
             .write(move |tx| {
                 let found = match &wanted {
@@ -48,13 +49,13 @@ impl Iam {
                     None => oldest(ACCOUNTS.scan_prefix(tx, &[])?.into_iter().map(|(_, account)| account)),
                 };
                 match found {
-                    Some(account) => root_credentials(tx, account.id, false),
+                    Some(account) => root_credentials(tx, &sealer, account.id, false),
                     None => {
                         let id = wanted.clone().unwrap_or_else(|| fallback.clone());
                         let account = Account { id: id.clone(), alias: None, created: key.created };
                         ACCOUNTS.put(tx, account_key(&id).bytes(), &account)?;
                         put_key(tx, &AccessKey { account: id.clone(), ..key.clone() })?;
-                        root_credentials(tx, id, true)
+                        root_credentials(tx, &sealer, id, true)
                     }
                 }
             })
@@ -69,11 +70,11 @@ impl Iam {
         &self,
         account: &AccountId,
     ) -> Result<Option<RootCredentials>, CatalogError> {
-        let account = account.clone();
+        let (account, sealer) = (account.clone(), self.sealer.clone());
         self.catalog
             .read(move |tx| match ACCOUNTS.get(tx, account_key(&account).bytes())? {
                 None => Ok(None),
-                Some(found) => root_credentials(tx, found.id, false).map(Some),
+                Some(found) => root_credentials(tx, &sealer, found.id, false).map(Some),
             })
             .await
     }
@@ -103,13 +104,15 @@ fn oldest(accounts: impl Iterator<Item = Account>) -> Option<Account> {
 
 fn root_credentials(
     tx: &mut dyn Tx,
+    sealer: &Sealer,
     account: AccountId,
     is_new: bool,
 ) -> Result<RootCredentials, CatalogError> {
     let keys = keys_of(tx, &account, &Owner::Root)?;
-    let key = keys
-        .into_iter()
-        .find(|key| key.active)
-        .map(|key| AccessKeyPair { access_key_id: key.id, secret: Secret::new(key.secret) });
+    let pair = |key: AccessKey| {
+        let secret = key.open_secret(sealer)?;
+        Ok::<_, CatalogError>(AccessKeyPair { access_key_id: key.id, secret })
+    };
+    let key = keys.into_iter().find(|key| key.active).map(pair).transpose()?;
     Ok(RootCredentials { account, key, is_new })
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use cairn_core::{AccountId, Principal, Session, Timestamp};
-use cairn_store::{CatalogError, Tx};
+use cairn_store::{CatalogError, Sealer, Tx};
 use cairn_wire::sigv4::Secret;
 
 use super::Iam;
@@ -95,8 +95,8 @@ impl Iam {
             Ok(credential) => return Ok(Some(credential)),
             Err(generation) => generation,
         };
-        let wanted = id.to_owned();
-        let found = self.catalog.read(move |tx| credential(tx, &wanted)).await?;
+        let (wanted, sealer) = (id.to_owned(), self.sealer.clone());
+        let found = self.catalog.read(move |tx| credential(tx, &wanted, &sealer)).await?;
         if let Some(credential) = &found {
             self.credentials.keep(id, credential, generation);
         }
@@ -145,16 +145,11 @@ fn write_uses(tx: &mut dyn Tx, uses: &HashMap<String, KeyUse>) -> Result<(), Cat
     Ok(())
 }
 
-fn credential(tx: &mut dyn Tx, id: &str) -> Result<Option<Credential>, CatalogError> {
+fn credential(tx: &mut dyn Tx, id: &str, sealer: &Sealer) -> Result<Option<Credential>, CatalogError> {
     let Some(key) = KEYS.get(tx, access_key_key(id).bytes())? else { return Ok(None) };
-    let principal = principal(tx, &key)?;
-    Ok(principal.map(|principal| Credential {
-        principal,
-        account: key.account,
-        secret: Secret::new(key.secret),
-        session: None,
-        active: key.active,
-    }))
+    let Some(principal) = principal(tx, &key)? else { return Ok(None) };
+    let secret = key.open_secret(sealer)?;
+    Ok(Some(Credential { principal, account: key.account, secret, session: None, active: key.active }))
 }
 
 fn principal(tx: &mut dyn Tx, key: &AccessKey) -> Result<Option<Principal>, CatalogError> {

@@ -1,7 +1,7 @@
 //! Access keys of users and of root.
 
 use cairn_core::{AccountId, Entropy, Timestamp};
-use cairn_store::Tx;
+use cairn_store::{Sealer, Tx};
 use cairn_wire::{AwsError, Reply};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::Iam;
 use super::failure::{Failure, invalid_input, no_such, over_quota};
 use super::page::{PageInput, page};
+use super::secrets::KeptSecret;
 use super::state::{
     AccessKey, KEYS, KeyUse, OWNED_KEYS, Owner, access_key_key, existing_user, keys_of, owned_key_key,
     put_key,
@@ -60,22 +61,18 @@ pub(super) struct GetAccessKeyLastUsed {
     access_key_id: String,
 }
 
-/// A new active key.
+/// A new active key, and its secret in clear.
 pub(super) fn new_access_key(
     entropy: &dyn Entropy,
+    sealer: &Sealer,
     account: &AccountId,
     owner: Owner,
     created: Timestamp,
-) -> AccessKey {
-    AccessKey {
-        id: format!("AKIA{}", entropy.text(ID_ALPHABET, ID_CHARS)),
-        account: account.clone(),
-        owner,
-        secret: entropy.text(SECRET_ALPHABET, SECRET_CHARS),
-        active: true,
-        created,
-        last_use: None,
-    }
+) -> (AccessKey, String) {
+    let id = format!("AKIA{}", entropy.text(ID_ALPHABET, ID_CHARS));
+    let clear = entropy.text(SECRET_ALPHABET, SECRET_CHARS);
+    let secret = KeptSecret::seal(sealer, &id, &clear);
+    (AccessKey { id, account: account.clone(), owner, secret, active: true, created, last_use: None }, clear)
 }
 
 /// A new unique id of a user: `AIDA` and 17 characters.
@@ -90,7 +87,8 @@ impl Iam {
         input: CreateAccessKey,
     ) -> Result<Reply, Failure> {
         let owner = Self::key_owner(caller, input.user_name);
-        let key = new_access_key(self.entropy.as_ref(), &caller.account, owner, caller.now);
+        let (key, secret) =
+            new_access_key(self.entropy.as_ref(), &self.sealer, &caller.account, owner, caller.now);
         let made = key.clone();
         self.catalog
             .write(move |tx| {
@@ -106,7 +104,7 @@ impl Iam {
         show_user_name(&mut shown, &made.owner);
         shown.insert("AccessKeyId".to_owned(), made.id.into());
         shown.insert("Status".to_owned(), status(made.active).into());
-        shown.insert("SecretAccessKey".to_owned(), made.secret.into());
+        shown.insert("SecretAccessKey".to_owned(), secret.into());
         shown.insert("CreateDate".to_owned(), made.created.seconds().into());
         Ok(Reply::of(&json!({ "AccessKey": shown })))
     }

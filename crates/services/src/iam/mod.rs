@@ -4,7 +4,7 @@
 //! call; the operations are a service like any other. Groups, roles and policies are not built.
 //!
 //! Invariants: a secret leaves only in the reply that makes its key and in a [`Credential`]; it is in no record, no
-//! log and no Debug text. A key that is deleted or deactivated stops working with the reply that says so.
+//! log and no Debug text, and at rest it is sealed. A key that is deleted or deactivated stops working with the reply that says so.
 
 mod accounts;
 mod aliases;
@@ -12,6 +12,7 @@ mod credentials;
 mod failure;
 mod keys;
 mod page;
+mod secrets;
 mod state;
 mod summary;
 mod tags;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cairn_core::{Clock, Entropy, Principal};
-use cairn_store::Catalog;
+use cairn_store::{Catalog, Sealer};
 use cairn_wire::{AwsError, Call, Reply};
 use serde_json::{Value, json};
 
@@ -41,14 +42,15 @@ pub struct Iam {
     catalog: Catalog,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    sealer: Sealer,
     credentials: Credentials,
 }
 
 impl Iam {
-    /// IAM on the tables of `catalog`.
+    /// IAM on the tables of `catalog`, in which `sealer` seals secrets.
     #[must_use]
-    pub fn new(catalog: Catalog, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { catalog, clock, entropy, credentials: Credentials::default() }
+    pub fn new(catalog: Catalog, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, sealer: Sealer) -> Self {
+        Self { catalog, clock, entropy, sealer, credentials: Credentials::default() }
     }
 }
 

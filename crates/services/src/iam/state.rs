@@ -13,8 +13,8 @@ pub(super) const ACCOUNTS: Table<Account> = Table::new("iam_account", 1);
 pub(super) const ALIASES: Table<AccountId> = Table::new("iam_alias", 1);
 /// Users by account and lower-case name: IAM has no two names that differ in case only.
 pub(super) const USERS: Table<User> = Table::new("iam_user", 1);
-/// Access keys by id.
-pub(super) const KEYS: Table<AccessKey> = Table::new("iam_access_key", 1);
+/// Access keys by id. In version 1 secrets were clear.
+pub(super) const KEYS: Table<AccessKey> = Table::new("iam_access_key", 2);
 /// Which keys somebody has: by account, owner and key id.
 pub(super) const OWNED_KEYS: Table<()> = Table::new("iam_owned_key", 1);
 
@@ -41,13 +41,14 @@ pub(super) struct Tag {
     pub(super) value: String,
 }
 
-/// An access key. Without Debug: it holds its secret.
-#[derive(Clone, Serialize, Deserialize)]
+/// An access key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct AccessKey {
     pub(super) id: String,
     pub(super) account: AccountId,
     pub(super) owner: Owner,
-    pub(super) secret: String,
+    /// Sealed, see [`super::secrets`].
+    pub(super) secret: super::secrets::KeptSecret,
     pub(super) active: bool,
     pub(super) created: Timestamp,
     pub(super) last_use: Option<KeyUse>,
@@ -154,12 +155,21 @@ mod tests {
             r#"{"id":"AIDAEXAMPLE","name":"Alice","path":"/ops/","created":1795281866042,"tags":[{"Key":"team","Value":"red"}]}"#,
         );
         check::<AccessKey>(
-            r#"{"id":"AKIAEXAMPLE","account":"111122223333","owner":{"User":"Alice"},"secret":"s","active":true,"created":1795281866042,"last_use":{"at":1795281866042,"service":"s3","region":"us-east-1"}}"#,
+            r#"{"id":"AKIAEXAMPLE","account":"111122223333","owner":{"User":"Alice"},"secret":"sealed:AQ==","active":true,"created":1795281866042,"last_use":{"at":1795281866042,"service":"s3","region":"us-east-1"}}"#,
         );
         check::<AccessKey>(
-            r#"{"id":"AKIAEXAMPLE","account":"111122223333","owner":"Root","secret":"s","active":false,"created":1795281866042,"last_use":null}"#,
+            r#"{"id":"AKIAEXAMPLE","account":"111122223333","owner":"Root","secret":"sealed:AQ==","active":false,"created":1795281866042,"last_use":null}"#,
         );
         check::<()>("null");
+    }
+
+    /// Version 1 of an access key differs in that its secret is clear.
+    #[test]
+    fn a_clear_secret_is_read_and_not_shown() {
+        let version_1 = r#"{"id":"AKIAEXAMPLE","account":"111122223333","owner":"Root","secret":"wJalr","active":false,"created":1795281866042,"last_use":null}"#;
+        let key: AccessKey = serde_json::from_str(version_1).unwrap();
+        assert_eq!(serde_json::to_string(&key).unwrap(), version_1);
+        assert!(!format!("{key:?}").contains("wJalr"));
     }
 
     #[test]

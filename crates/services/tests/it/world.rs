@@ -7,7 +7,7 @@ use cairn_core::{AccountId, EventId, Principal, Timestamp};
 use cairn_services::iam::Iam;
 use cairn_services::{Caller, Service};
 use cairn_store::Catalog;
-use cairn_testkit::{SeededEntropy, TestClock};
+use cairn_testkit::{SeededEntropy, TestClock, fixed_sealer};
 use cairn_wire::{AwsError, Call, RequestFacts};
 use serde_json::Value;
 
@@ -28,7 +28,7 @@ impl World {
     }
 
     pub(crate) fn iam(&self) -> Iam {
-        Iam::new(self.catalog.clone(), self.clock.clone(), self.entropy.clone())
+        Iam::new(self.catalog.clone(), self.clock.clone(), self.entropy.clone(), fixed_sealer())
     }
 }
 

@@ -87,6 +87,11 @@ pub trait CatalogBackend: Send + Sync + 'static {
 
     /// Runs `work` on a consistent snapshot; what it writes is refused.
     async fn read(&self, work: Work) -> Result<(), CatalogError>;
+
+    /// Wipes what was overwritten and deleted so far from wherever it is kept. Nothing to do where it is kept nowhere.
+    async fn scrub(&self) -> Result<(), CatalogError> {
+        Ok(())
+    }
 }
 
 /// A handle to the catalog, cheap to clone.
@@ -131,6 +136,14 @@ impl Catalog {
         let outcome = Outcome::default();
         let finished = self.0.read(outcome.capture(work)).await;
         outcome.take(finished)
+    }
+
+    /// Wipes what was overwritten and deleted so far: secrets, once they are sealed.
+    ///
+    /// # Errors
+    /// The database's own failure.
+    pub async fn scrub(&self) -> Result<(), CatalogError> {
+        self.0.scrub().await
     }
 }
 

@@ -159,6 +159,28 @@ impl CatalogBackend for SqliteCatalog {
             .await
             .map_err(|panicked| CatalogError::Database { action: "read", source: panicked.into() })?
     }
+
+    /// Writes the file anew without its free pages and empties the WAL. It waits for what is being read and written.
+    async fn scrub(&self) -> Result<(), CatalogError> {
+        let path = self.readers.path.clone();
+        let scrub = move || {
+            let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            connection.execute_batch("VACUUM").map_err(failed("vacuum its file"))?;
+            let busy: bool = connection
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+                .map_err(failed("empty its WAL"))?;
+            if busy {
+                return Err(CatalogError::Database {
+                    action: "empty its WAL",
+                    source: "it is in use".into(),
+                });
+            }
+            Ok(())
+        };
+        tokio::task::spawn_blocking(scrub)
+            .await
+            .map_err(|panicked| CatalogError::Database { action: "scrub", source: panicked.into() })?
+    }
 }
 
 fn gone() -> CatalogError {

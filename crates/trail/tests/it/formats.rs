@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use cairn_core::digest::Signer;
+
 use super::doubles::MemoryCatalog;
 use super::world::{DELIVERY_S, DIGEST_S, HOME, World, trail};
 
@@ -86,6 +88,22 @@ async fn golden_rows_are_taken_up_where_they_were_left() {
     world.run_for(&world.process(), 2 * DIGEST_S).await;
     assert_eq!(world.records("logs").len(), 1, "the event of the reservation");
     assert_eq!(world.digests("logs").len(), 3, "the digest that was reserved and its successors");
+}
+
+#[tokio::test]
+async fn a_private_key_that_version_1_kept_in_clear_is_sealed_and_signs_as_before() {
+    let world = World::new();
+    *world.rows.rows.lock().unwrap() = golden();
+    let clear = "MIIEvAIBADANBgkqhkiG9w0BAQEFAASCBKYw";
+    assert!(rows_of(&world).contains(clear));
+    let keys = world.keys();
+    let at = cairn_core::Timestamp::from_millis(1_795_161_600_000);
+    let before = keys.signer(&HOME.parse().unwrap(), at).await.unwrap();
+    assert!(keys.seal_clear_keys().await.unwrap());
+    assert!(!rows_of(&world).contains(clear));
+    let after = keys.signer(&HOME.parse().unwrap(), at).await.unwrap();
+    assert_eq!(Signer::fingerprint(&after), Signer::fingerprint(&before));
+    assert!(!keys.seal_clear_keys().await.unwrap(), "nothing is left to seal");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use cairn_core::digest::{DigestKey, DigestObject, Verified, verify, verify_chain
 use cairn_core::logfile::{LogFileKey, gunzip, sha256_hex};
 use cairn_core::{Clock, Region, Timestamp, TrailArn};
 use cairn_store::{Catalog, CatalogError, Entry, EntryKind, EventLog};
-use cairn_testkit::TestClock;
+use cairn_testkit::{TestClock, fixed_sealer};
 use cairn_trail::config::{STATUSES, TRAILS, trail_key};
 use cairn_trail::{
     DeliverySettings, DeliveryStage, DigestSettings, DigestStage, KeySettings, SigningKeys, Trail,
@@ -95,7 +95,7 @@ impl World {
     }
 
     pub fn keys(&self) -> SigningKeys {
-        SigningKeys::new(self.catalog(), self.clock.clone(), KeySettings::default())
+        SigningKeys::new(self.catalog(), self.clock.clone(), KeySettings::default(), fixed_sealer())
     }
 
     pub fn process(&self) -> Process {
@@ -254,7 +254,12 @@ impl World {
         let region: Region = DigestKey::parse(key).unwrap().region;
         // The range in which the AWS CLI asks for keys when it looks at this digest alone.
         let until = end.plus(Duration::from_secs(2 * 3600));
-        let keys = SigningKeys::new(self.quiet_catalog(), self.clock.clone(), KeySettings::default());
+        let keys = SigningKeys::new(
+            self.quiet_catalog(),
+            self.clock.clone(),
+            KeySettings::default(),
+            fixed_sealer(),
+        );
         let public = keys.public_keys(&region, Some(end), Some(until)).await.unwrap();
         let json = self.content(bucket, key);
         let object = self.bucket.objects.lock().unwrap()[&(bucket.to_owned(), key.to_owned())].clone();

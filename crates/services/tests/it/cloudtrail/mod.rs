@@ -24,7 +24,7 @@ use cairn_store::History;
 use cairn_store::catalog::{Catalog, sqlite};
 use cairn_store::history::{Attribute, HistoryError, HistoryEvent, Lookup, LookupPage, Mark};
 use cairn_store::log::{Entry, EventLog, LogError, LogPosition};
-use cairn_testkit::TestClock;
+use cairn_testkit::{TestClock, fixed_sealer};
 use cairn_trail::bucket::OnBehalfOf;
 use cairn_trail::{Bucket, BucketPut, KeySettings, PutFailure, SigningKeys};
 use cairn_wire::{Call, RequestFacts};
@@ -66,7 +66,7 @@ impl World {
             log: log.clone(),
             history: history.clone(),
             bucket: bucket.clone(),
-            keys: SigningKeys::new(catalog.clone(), clock.clone(), KeySettings::default()),
+            keys: SigningKeys::new(catalog.clone(), clock.clone(), KeySettings::default(), fixed_sealer()),
             changed: Arc::new(move || {
                 counted.fetch_add(1, Ordering::SeqCst);
             }),

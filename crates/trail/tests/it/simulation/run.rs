@@ -11,7 +11,7 @@ use cairn_store::disk::Disk;
 use cairn_store::history::{SegmentHistory, SegmentSettings};
 use cairn_store::{Catalog, EventLog, History, LogPosition};
 use cairn_testkit::disk::{FAULTS, Machine, SimDisk};
-use cairn_testkit::{Chance, TestClock};
+use cairn_testkit::{Chance, TestClock, fixed_sealer};
 use cairn_trail::intents::{self, IntentMark};
 use cairn_trail::{
     DeliverySettings, DeliveryStage, DigestSettings, DigestStage, HistoryStage, Ingest, KeySettings,
@@ -36,7 +36,7 @@ pub const LONG: Duration = Duration::from_secs(20 * 365 * 24 * 60 * 60);
 
 /// Keys that never change over.
 pub fn keys(catalog: Catalog, clock: Arc<TestClock>) -> SigningKeys {
-    SigningKeys::new(catalog, clock, KeySettings { validity: LONG, rotate_after: LONG })
+    SigningKeys::new(catalog, clock, KeySettings { validity: LONG, rotate_after: LONG }, fixed_sealer())
 }
 
 /// The stages of one process.
