@@ -10,6 +10,7 @@ mod spool;
 
 use cairn_services::authorise::authorise;
 use cairn_services::{Access, EventKind, Operation, Resource, Target};
+use cairn_store::space::SpaceWatch;
 use cairn_trail::ingest::{IngestError, Intake, IntakeError, Report};
 use cairn_wire::front::{Front, ReplyBody};
 use cairn_wire::sigv4::PayloadMode;
@@ -21,7 +22,7 @@ use serde_json::{Value, json};
 use super::identify::{self, Claimed, Identified};
 use super::sketch::Sketch;
 use super::whole_body::body_error;
-use super::{Arrival, Door, log_fault};
+use super::{Arrival, Door, log_fault, no_room};
 use body::{Decoder, Encoding};
 use spool::{Source, Spool};
 
@@ -128,7 +129,7 @@ impl Door {
         }
         let account = identified.principal().account().cloned();
         let intake = self.parts.ingest.intake(account.unwrap_or_else(|| self.parts.first_account.clone()));
-        pump(parts, source, intake).await
+        pump(parts, source, intake, &self.parts.space).await
     }
 
     /// The body, once the signature over it has verified. A signature that covers the hash of the body says nothing
@@ -211,9 +212,9 @@ fn forbidden(error: AwsError) -> AwsError {
 }
 
 /// Moves the records of a body into the log.
-async fn pump(parts: &Parts, mut source: Source, mut intake: Intake) -> Taken {
+async fn pump(parts: &Parts, mut source: Source, mut intake: Intake, space: &SpaceWatch) -> Taken {
     let moved = match Encoding::of(parts) {
-        Ok(encoding) => move_all(Decoder::new(encoding), &mut source, &mut intake).await,
+        Ok(encoding) => move_all(Decoder::new(encoding), &mut source, &mut intake, space).await,
         Err(error) => Err(error),
     };
     // What was found before an error stays accepted, and the answer says how much that is.
@@ -223,10 +224,19 @@ async fn pump(parts: &Parts, mut source: Source, mut intake: Intake) -> Taken {
     }
 }
 
-async fn move_all(mut decoder: Decoder, source: &mut Source, intake: &mut Intake) -> Result<(), AwsError> {
+/// Breaks off where the disk fills up: a small body may hold more records than the reserve has room for.
+async fn move_all(
+    mut decoder: Decoder,
+    source: &mut Source,
+    intake: &mut Intake,
+    space: &SpaceWatch,
+) -> Result<(), AwsError> {
     while let Some(piece) = source.next().await? {
         decoder.push(piece)?;
         while let Some(decoded) = decoder.decode()? {
+            if space.is_short() {
+                return Err(no_room());
+            }
             intake.push(&decoded).await.map_err(intake_error)?;
         }
     }
