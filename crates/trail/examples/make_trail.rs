@@ -45,6 +45,10 @@ impl Bucket for Shelf {
         Ok(())
     }
 
+    async fn holds(&self, _bucket: &str, key: &str) -> Result<bool, PutFailure> {
+        Ok(self.0.lock().unwrap().contains_key(key))
+    }
+
     async fn put(&self, put: BucketPut, _who: &OnBehalfOf) -> Result<(), PutFailure> {
         self.0.lock().unwrap().insert(put.key.clone(), put);
         Ok(())

@@ -43,6 +43,10 @@ pub trait Bucket: Send + Sync + 'static {
     /// Checks that `who` may read the bucket's ACL, as CloudTrail does before it writes.
     async fn check_acl(&self, bucket: &str, who: &OnBehalfOf) -> Result<(), PutFailure>;
 
+    /// Whether an object was put under that key, for [`Bucket::put`] may fail after it took effect. Asks nobody's leave:
+    /// it says nothing to anybody but the stage that put it. A bucket that is gone holds nothing.
+    async fn holds(&self, bucket: &str, key: &str) -> Result<bool, PutFailure>;
+
     /// Puts one object, durably; an object of the same key is replaced.
     async fn put(&self, put: BucketPut, who: &OnBehalfOf) -> Result<(), PutFailure>;
 }

@@ -181,6 +181,10 @@ impl Bucket for Deliveries {
         self.0.check_acl(bucket, who).await
     }
 
+    async fn holds(&self, bucket: &str, key: &str) -> Result<bool, PutFailure> {
+        self.0.holds(bucket, key).await
+    }
+
     async fn put(&self, put: BucketPut, who: &OnBehalfOf) -> Result<(), PutFailure> {
         let (before, after) = match &put {
             put if put.body.is_empty() => ("", ""),

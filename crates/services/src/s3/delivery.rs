@@ -13,6 +13,7 @@ use super::error::{Failure, access_denied};
 use super::name;
 use super::put::simple_object;
 use super::state::{Attributes, Bucket};
+use super::version;
 
 /// In whose name deliveries are made.
 const PRINCIPAL: &str = "cloudtrail.amazonaws.com";
@@ -92,6 +93,12 @@ impl Destination for S3 {
     async fn check_acl(&self, bucket: &str, who: &OnBehalfOf) -> Result<(), PutFailure> {
         let resource = format!("arn:aws:s3:::{bucket}");
         self.check_delivery(bucket, "s3:GetBucketAcl", resource, who).await.map_err(put_failure)
+    }
+
+    async fn holds(&self, bucket: &str, key: &str) -> Result<bool, PutFailure> {
+        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+        let found = self.catalog.read(move |tx| Ok::<_, Failure>(version::latest(tx, &bucket, &key)?));
+        Ok(found.await.map_err(put_failure)?.is_some())
     }
 
     async fn put(&self, put: BucketPut, who: &OnBehalfOf) -> Result<(), PutFailure> {

@@ -25,7 +25,7 @@ impl Putting<'_> {
     /// Puts the files in their order and commits once all are in the bucket.
     pub(crate) async fn put_and_commit(self, files: Vec<RenderedFile>) -> Result<Step, StageError> {
         if let Err(failure) = self.put_all(&files).await {
-            return self.put_failed(failure).await;
+            return self.put_failed(failure, files).await;
         }
         let metrics = &self.stage.metrics;
         let delivered: Vec<(usize, usize)> =
@@ -56,14 +56,19 @@ impl Putting<'_> {
         Ok(())
     }
 
-    async fn put_failed(&self, failure: PutFailure) -> Result<Step, StageError> {
+    async fn put_failed(&self, failure: PutFailure, files: Vec<RenderedFile>) -> Result<Step, StageError> {
         let (trail, reservation) = (&self.view.trail, self.reservation);
         let now = self.stage.clock.now();
         self.stage.metrics.failures.inc();
         tracing::warn!(trail = %trail.arn, bucket = reservation.bucket, error = %failure, "the bucket took no log file");
         if trail.bucket != reservation.bucket || trail.key_prefix != reservation.key_prefix {
             // The trail was given another place meanwhile; the old one will not come back.
-            return self.release().await;
+            match self.held().await {
+                Ok(held) => return self.move_on(&held, files).await,
+                Err(failure) => {
+                    tracing::warn!(trail = %trail.arn, error = %failure, "the old bucket does not say what it took");
+                }
+            }
         }
         self.note_failure(failure, now).await?;
         if now.since(reservation.recorded_until) >= REDELIVERY_MAX {
@@ -84,6 +89,51 @@ impl Putting<'_> {
             })
         });
         work.await
+    }
+
+    /// Which of the files are in the bucket by now: a put may have failed, or its process died, after it took effect.
+    async fn held(&self) -> Result<Vec<bool>, PutFailure> {
+        let mut held = Vec::with_capacity(self.reservation.files.len());
+        for planned in &self.reservation.files {
+            held.push(self.stage.bucket.holds(&self.reservation.bucket, &planned.object).await?);
+        }
+        Ok(held)
+    }
+
+    /// Commits the files that the old place holds, for no event may be in both, and lets the rest go to the new one.
+    async fn move_on(&self, held: &[bool], files: Vec<RenderedFile>) -> Result<Step, StageError> {
+        let hashes: Vec<String> = files.into_iter().map(|file| file.sha256_hex).collect();
+        match held.iter().filter(|held| **held).count() {
+            0 => return self.release().await,
+            all if all == held.len() => return self.commit(Some(hashes)).await,
+            _ => {}
+        }
+        let (mut kept, mut moved) = (self.reservation.clone(), self.reservation.clone());
+        let mut held_again = held.iter().copied();
+        kept.files.retain(|_| held_again.next().unwrap_or_default());
+        let mut held_again = held.iter().copied();
+        moved.files.retain(|_| !held_again.next().unwrap_or_default());
+        let of_kept = held.iter().zip(hashes).filter_map(|(held, hash)| held.then_some(hash));
+        let hashes: Vec<String> = of_kept.collect();
+        let (state, fence) = (self.view.state.clone(), self.fence.clone());
+        let (trail, reservation) = (self.view.trail.clone(), self.reservation.clone());
+        let now = self.stage.clock.now();
+        let work = self.stage.catalog.write(move |tx| {
+            fence.check(tx)?;
+            if RESERVATIONS.get(tx, state.bytes())?.as_ref() != Some(&reservation) {
+                return Err(Refused::Overtaken);
+            }
+            let found = TRAILS.get(tx, trail_key(&trail.arn).bytes())?;
+            let Some(live) = found.filter(|found| found.incarnation == trail.incarnation) else {
+                return Err(Refused::Overtaken);
+            };
+            hand_over(tx, &state, &live, &kept, &hashes, now)?;
+            let mut moved = moved.clone();
+            moved.move_to(&live);
+            RESERVATIONS.put(tx, state.bytes(), &moved)?;
+            Ok(())
+        });
+        moved_unless_overtaken(work.await)
     }
 
     /// Lets go of the reservation, so that the range is reserved anew with the trail's present configuration.

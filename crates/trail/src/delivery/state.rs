@@ -4,6 +4,8 @@ use cairn_core::{Region, Timestamp};
 use cairn_store::{LogPosition, Table};
 use serde::{Deserialize, Serialize};
 
+use crate::config::Trail;
+
 /// How far each trail is delivered, by [`crate::chain::state_key`].
 pub(crate) const CURSORS: Table<Cursor> = Table::new("trail.cursor", 1);
 
@@ -36,6 +38,20 @@ pub(crate) struct Reservation {
     pub(crate) key_prefix: Option<String>,
     /// The files, one for each folder and region.
     pub(crate) files: Vec<PlannedFile>,
+}
+
+impl Reservation {
+    /// Gives the files the place that `trail` has now. Their names stay, but for the prefix.
+    pub(crate) fn move_to(&mut self, trail: &Trail) {
+        let folder = |prefix: Option<&str>| prefix.map(|prefix| format!("{prefix}/")).unwrap_or_default();
+        let (old, new) = (folder(self.key_prefix.as_deref()), folder(trail.key_prefix.as_deref()));
+        for file in &mut self.files {
+            let name = file.object.strip_prefix(&old).unwrap_or(&file.object);
+            file.object = format!("{new}{name}");
+        }
+        self.bucket.clone_from(&trail.bucket);
+        self.key_prefix.clone_from(&trail.key_prefix);
+    }
 }
 
 /// A file of a reservation.

@@ -167,7 +167,15 @@ impl DigestStage {
         };
         let who = OnBehalfOf { trail: arn.clone(), account: arn.account() };
         if let Err(failure) = self.bucket.put(put, &who).await {
-            return self.put_failed(view, reserved, fence, failure).await;
+            let was_moved = was_moved(&view.trail, reserved);
+            // A put may have failed, or its process died, after it took effect: then the chain goes on from there.
+            match self.bucket.holds(&reserved.link.bucket, &reserved.link.object).await {
+                Ok(true) if was_moved => {}
+                held => {
+                    let is_absent = held == Ok(false);
+                    return self.put_failed(view, reserved, fence, failure, was_moved && is_absent).await;
+                }
+            }
         }
         let step = self.commit(view, region, reserved, fence).await?;
         if step == Step::Moved {
@@ -183,17 +191,16 @@ impl DigestStage {
         reserved: &ReservedDigest,
         fence: Fence,
         failure: PutFailure,
+        is_let_go: bool,
     ) -> Result<Step, StageError> {
         let trail = &view.trail;
         let now = self.clock.now();
         self.metrics.failures.inc();
         tracing::warn!(trail = %trail.arn, bucket = reserved.link.bucket, error = %failure, "the bucket took no digest");
-        let prefix = DigestKey::parse(&reserved.link.object).and_then(|key| key.prefix);
-        let was_moved = trail.bucket != reserved.link.bucket || trail.key_prefix != prefix;
         let (place, trail) = (view.place.clone(), trail.clone());
         let noted = self.catalog.write(move |tx| {
             fence.check(tx)?;
-            if was_moved {
+            if is_let_go {
                 // The trail was given another place meanwhile: the digest is made anew for that.
                 RESERVED.delete(tx, place.bytes())?;
             }
@@ -203,7 +210,7 @@ impl DigestStage {
             Ok(())
         });
         let step = moved_unless_overtaken(noted.await)?;
-        if was_moved {
+        if is_let_go {
             return Ok(step);
         }
         self.backoff.fail(&state_key(&view.trail.arn, view.trail.incarnation), now);
@@ -252,6 +259,12 @@ impl DigestStage {
     async fn hold(&self, view: &View, now: Timestamp) -> Result<Option<Fence>, StageError> {
         Ok(self.leases.hold(&self.catalog, &state_key(&view.trail.arn, view.trail.incarnation), now).await?)
     }
+}
+
+/// Whether the trail was given another place since the digest was reserved.
+fn was_moved(trail: &Trail, reserved: &ReservedDigest) -> bool {
+    let prefix = DigestKey::parse(&reserved.link.object).and_then(|key| key.prefix);
+    trail.bucket != reserved.link.bucket || trail.key_prefix != prefix
 }
 
 /// Whether a digest is to list the file: it was delivered while the chain was alive or within an interval after.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cairn_core::{Clock, Timestamp};
 use cairn_store::EventLog;
-use cairn_trail::DeliverySettings;
+use cairn_trail::{DeliverySettings, Trail};
 
 use super::world::{DELIVERY_S, DIGEST_S, HOME, World, arn, event, records_of, start, trail};
 
@@ -159,6 +159,88 @@ async fn a_trail_that_was_given_another_bucket_lets_go_of_the_sick_one() {
     world.run_for(&process, DIGEST_S).await;
     assert_eq!(world.records("logs").len(), 1);
     world.verify_whole("logs").await;
+}
+
+/// A trail whose events of two regions the old bucket is to take, and that is then given another bucket and prefix.
+async fn moved_after(begin: impl FnOnce(&World)) -> World {
+    let mut world = World::new();
+    let mut old = trail("audit");
+    (old.bucket, old.key_prefix) = ("old".to_owned(), Some("far".to_owned()));
+    world.put_logging(old).await;
+    begin(&world);
+    let process = world.process();
+    world.record(&[HOME, "us-east-1"]).await;
+    world.run_for(&process, DELIVERY_S).await;
+    world.bucket.silent.lock().unwrap().clear();
+    world.bucket.takes.lock().unwrap().clear();
+    world.bucket.refusing.lock().unwrap().insert("old".to_owned(), "AccessDenied");
+    let place = |trail: &mut Trail| (trail.bucket, trail.key_prefix) = ("logs".to_owned(), None);
+    world.change(&arn("audit"), place).await;
+    // The outcome of the puts is known to none that is still alive.
+    let process = world.process();
+    world.record(&[HOME]).await;
+    world.run_for(&process, DIGEST_S).await;
+    world
+}
+
+#[tokio::test]
+async fn what_the_old_bucket_took_without_saying_so_does_not_go_to_the_new_one() {
+    let world = moved_after(|world| {
+        world.bucket.silent.lock().unwrap().insert("old".to_owned());
+    })
+    .await;
+    // The second file was not tried after the first had failed.
+    assert_eq!((world.records("old").len(), world.records("logs").len()), (1, 2));
+    let status = world.status(&arn("audit")).await;
+    assert_eq!(status.latest_delivery_error, None);
+}
+
+#[tokio::test]
+async fn a_delivery_that_the_old_bucket_took_in_part_ends_in_the_new_one_under_its_prefix() {
+    let world = moved_after(|world| {
+        world.bucket.takes.lock().unwrap().insert("old".to_owned(), 1);
+    })
+    .await;
+    assert_eq!((world.records("old").len(), world.records("logs").len()), (1, 2));
+    assert!(world.files("old").iter().all(|key| key.starts_with("far/AWSLogs/")));
+    assert!(world.files("logs").iter().all(|key| key.starts_with("AWSLogs/")));
+    let mut listed = Vec::new();
+    for digest in world.digests("logs") {
+        let digest: serde_json::Value = serde_json::from_slice(&world.content("logs", &digest)).unwrap();
+        let files = digest["logFiles"].as_array().unwrap();
+        listed.extend(files.iter().map(|file| file["s3Object"].as_str().unwrap().to_owned()));
+    }
+    listed.sort();
+    let mut files = [world.files("old"), world.files("logs")].concat();
+    files.sort();
+    assert_eq!(listed, files, "each file is in one digest");
+}
+
+#[tokio::test]
+async fn a_digest_that_the_old_bucket_took_without_saying_so_is_not_made_again_for_the_new_one() {
+    let mut world = World::new();
+    let mut old = trail("audit");
+    old.bucket = "old".to_owned();
+    world.put_logging(old).await;
+    let process = world.process();
+    world.record(&[HOME]).await;
+    world.run_for(&process, DIGEST_S - DELIVERY_S).await;
+    world.bucket.silent.lock().unwrap().insert("old".to_owned());
+    world.run_for(&process, DELIVERY_S).await;
+    let first = world.digests("old");
+    let is_reserved = |world: &World| {
+        world.rows.rows.lock().unwrap().keys().any(|(table, _)| *table == "trail.digest_reservation")
+    };
+    assert!(is_reserved(&world), "the digest is there and nobody knows");
+    world.bucket.silent.lock().unwrap().clear();
+    world.bucket.refusing.lock().unwrap().insert("old".to_owned(), "AccessDenied");
+    world.change(&arn("audit"), |trail| trail.bucket = "logs".to_owned()).await;
+    world.run_for(&world.process(), DIGEST_S).await;
+    let second = world.digests("logs");
+    assert_eq!((world.digests("old"), second.len()), (first.clone(), 1));
+    let second: serde_json::Value = serde_json::from_slice(&world.content("logs", &second[0])).unwrap();
+    assert_eq!(second["previousDigestS3Object"], first.last().unwrap().as_str());
+    assert_eq!(second["previousDigestS3Bucket"], "old");
 }
 
 #[tokio::test]

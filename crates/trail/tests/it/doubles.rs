@@ -1,7 +1,7 @@
 //! An event log, a catalog and a bucket in memory. Each operation passes two points, before and after its effect, where
 //! the test can let the program stop for good or lose its turn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -197,6 +197,10 @@ pub struct MemoryBucket {
     pub objects: Arc<Mutex<BTreeMap<(String, String), Object>>>,
     /// The buckets that refuse everything, with the error's code.
     pub refusing: Arc<Mutex<BTreeMap<String, &'static str>>>,
+    /// How many puts some buckets still take before they refuse.
+    pub takes: Arc<Mutex<BTreeMap<String, usize>>>,
+    /// The buckets whose puts take effect and fail all the same.
+    pub silent: Arc<Mutex<BTreeSet<String>>>,
     /// How many puts were tried in each bucket.
     pub attempts: Arc<Mutex<BTreeMap<String, usize>>>,
     pub points: Arc<Points>,
@@ -208,11 +212,17 @@ impl Bucket for MemoryBucket {
         self.refuse(bucket)
     }
 
+    async fn holds(&self, bucket: &str, key: &str) -> Result<bool, PutFailure> {
+        self.points.pass().await;
+        Ok(self.objects.lock().unwrap().contains_key(&(bucket.to_owned(), key.to_owned())))
+    }
+
     async fn put(&self, put: BucketPut, who: &OnBehalfOf) -> Result<(), PutFailure> {
         self.points.pass().await;
         assert_eq!(who.account, who.trail.account());
         *self.attempts.lock().unwrap().entry(put.bucket.clone()).or_default() += 1;
         self.refuse(&put.bucket)?;
+        let is_silent = self.silent.lock().unwrap().contains(&put.bucket);
         {
             let object = Object { body: put.body, metadata: put.metadata };
             let mut objects = self.objects.lock().unwrap();
@@ -224,12 +234,20 @@ impl Bucket for MemoryBucket {
             );
         }
         self.points.pass().await;
+        if is_silent {
+            return Err(PutFailure { code: "RequestTimeout".to_owned(), message: "no answer".to_owned() });
+        }
         Ok(())
     }
 }
 
 impl MemoryBucket {
     fn refuse(&self, bucket: &str) -> Result<(), PutFailure> {
+        if let Some(left) = self.takes.lock().unwrap().get_mut(bucket) {
+            let code = "AccessDenied".to_owned();
+            *left =
+                left.checked_sub(1).ok_or(PutFailure { code, message: format!("no more in {bucket}") })?;
+        }
         match self.refusing.lock().unwrap().get(bucket) {
             Some(code) => Err(PutFailure { code: (*code).to_owned(), message: format!("no {bucket}") }),
             None => Ok(()),

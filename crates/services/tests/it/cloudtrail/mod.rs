@@ -189,6 +189,10 @@ impl Bucket for TestBucket {
         self.check(bucket, "\u{10ffff}")
     }
 
+    async fn holds(&self, _bucket: &str, _key: &str) -> Result<bool, PutFailure> {
+        unreachable!("the control plane delivers nothing")
+    }
+
     async fn put(&self, put: BucketPut, who: &OnBehalfOf) -> Result<(), PutFailure> {
         self.check(&put.bucket, &put.key)?;
         assert!(put.body.is_empty(), "the control plane puts markers only");

@@ -77,6 +77,11 @@ impl Bucket for SimBucket {
         Ok(())
     }
 
+    async fn holds(&self, bucket: &str, key: &str) -> Result<bool, PutFailure> {
+        self.door.pass(&format!("look into {bucket}")).await;
+        Ok(self.state.lock().unwrap().objects.contains_key(&(bucket.to_owned(), key.to_owned())))
+    }
+
     async fn put(&self, put: BucketPut, who: &OnBehalfOf) -> Result<(), PutFailure> {
         assert_eq!(who.account, who.trail.account());
         let failure = |code: &str| PutFailure { code: code.to_owned(), message: "simulated".to_owned() };
