@@ -64,6 +64,10 @@ impl Bucket for Folders {
         Ok(())
     }
 
+    async fn holds(&self, _bucket: &str, _key: &str) -> Result<bool, PutFailure> {
+        Ok(false)
+    }
+
     async fn put(&self, put: BucketPut, _who: &OnBehalfOf) -> Result<(), PutFailure> {
         if put.bucket == "sick" {
             return Err(PutFailure {
