@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 pub use std::fs::TryLockError;
 
-use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
+use rustix::fs::{Advice, FallocateFlags, SeekFrom, fadvise, fallocate, seek};
 use rustix::io::Errno;
 
 /// How a file is opened.
@@ -84,6 +84,11 @@ pub trait DiskFile: Debug + Send + Sync {
 
     /// Makes everything about the file durable but its name.
     fn sync_all(&self) -> io::Result<()>;
+
+    /// Says that what is cached of the durable content is not needed soon. Whether that is heeded changes no content.
+    fn uncache(&self) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Writes all of `bytes` at `offset`.
     fn write_all_at(&self, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
@@ -209,5 +214,9 @@ impl DiskFile for File {
 
     fn sync_all(&self) -> io::Result<()> {
         Self::sync_all(self)
+    }
+
+    fn uncache(&self) -> io::Result<()> {
+        Ok(fadvise(self, 0, None, Advice::DontNeed)?)
     }
 }

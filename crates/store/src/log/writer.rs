@@ -43,6 +43,8 @@ pub(super) struct Writer {
     metrics: LogMetrics,
     segment: Arc<Segment>,
     file: Arc<dyn DiskFile>,
+    /// The file of the segment before.
+    sealed: Option<Arc<dyn DiskFile>>,
     /// Where the next write goes.
     offset: u64,
     /// Up to where the file has room set aside.
@@ -65,7 +67,19 @@ impl Writer {
         (file, offset, room_end, end): (Arc<dyn DiskFile>, u64, u64, u64),
     ) -> Self {
         let (buffer, unsynced) = (Vec::new(), Vec::new());
-        Self { shared, settings, metrics, segment, file, offset, room_end, end, buffer, unsynced }
+        Self {
+            shared,
+            settings,
+            metrics,
+            segment,
+            file,
+            sealed: None,
+            offset,
+            room_end,
+            end,
+            buffer,
+            unsynced,
+        }
     }
 
     /// Writes what comes through `queue` until it closes.
@@ -179,7 +193,12 @@ impl Writer {
         let file = next.create(size_bytes)?;
         segment::seal(&*self.file, self.offset, self.end)?;
         self.metrics.syncs.inc_by(2);
-        self.file = file;
+        let sealed = std::mem::replace(&mut self.file, file);
+        // Consumers read the newest entries, once. So the log gives back the memory that its cache took instead of
+        // taking ever more, which costs several times what writing does.
+        if let Some(Err(error)) = self.sealed.replace(sealed).map(|older| older.uncache()) {
+            tracing::debug!(%error, "a segment stays cached");
+        }
         self.offset = SEGMENT_HEADER_BYTES as u64;
         self.room_end = size_bytes;
         self.segment = Arc::clone(&next);
