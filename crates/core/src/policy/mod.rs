@@ -30,6 +30,8 @@ pub use request::{Issuer, Request, Requester};
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
+mod matrix;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! What must hold for all policies and requests.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::tests::{ACCOUNT, root, service, user, with};
@@ -66,6 +68,96 @@ fn outcome_of(statements: &[serde_json::Value], request: &Request) -> Outcome {
     evaluate(&Document::parse(&text).unwrap(), request).outcome
 }
 
+/// A statement as policies of identities have them.
+fn any_own_statement() -> impl Strategy<Value = serde_json::Value> {
+    any_statement().prop_map(|mut statement| {
+        if let Some(members) = statement.as_object_mut() {
+            members.retain(|name, _| !name.ends_with("Principal"));
+        }
+        statement
+    })
+}
+
+fn document(statements: &[serde_json::Value]) -> Document {
+    let text = serde_json::json!({"Version": "2012-10-17", "Statement": statements}).to_string();
+    Document::parse(&text).unwrap()
+}
+
+fn any_policy() -> impl Strategy<Value = NamedPolicy> {
+    prop::collection::vec(any_own_statement(), 1..4)
+        .prop_map(|statements| NamedPolicy { name: "p".into(), document: Arc::new(document(&statements)) })
+}
+
+fn any_policies() -> impl Strategy<Value = Vec<NamedPolicy>> {
+    prop::collection::vec(any_policy(), 0..3)
+}
+
+/// All that bears on a request.
+#[derive(Clone, Debug)]
+struct World {
+    request: Request,
+    rights: Rights,
+    resource: Option<(bool, Document)>,
+}
+
+fn any_world() -> impl Strategy<Value = World> {
+    let rights = (
+        any::<bool>(),
+        any_policies(),
+        prop::option::of(any_policy()),
+        prop::option::of(any_policies()),
+        prop::collection::vec(any_policies(), 0..3),
+    )
+        .prop_map(|(unrestricted, identity, boundary, session, control)| Rights {
+            unrestricted,
+            identity,
+            boundary,
+            session,
+            control,
+            ..Rights::default()
+        });
+    let resource = prop::collection::vec(any_statement(), 1..4);
+    let resource = prop::option::of((any::<bool>(), resource.prop_map(|statements| document(&statements))));
+    (any_request(), rights, resource).prop_map(|(request, rights, resource)| World {
+        request,
+        rights,
+        resource,
+    })
+}
+
+impl World {
+    fn verdict(&self) -> Verdict {
+        let resource = self.resource.as_ref().map(|(must_allow, document)| AttachedPolicy {
+            owner: ACCOUNT,
+            document: Some(document),
+            must_allow: *must_allow,
+        });
+        decide(&Question { request: &self.request, rights: &self.rights, resource })
+    }
+
+    fn policies(&mut self) -> Vec<&mut Document> {
+        let rights = &mut self.rights;
+        let named = rights.identity.iter_mut().chain(&mut rights.boundary);
+        let named =
+            named.chain(rights.session.iter_mut().flatten()).chain(rights.control.iter_mut().flatten());
+        let documents = named.map(|policy| Arc::make_mut(&mut policy.document));
+        documents.chain(self.resource.iter_mut().map(|(_, document)| document)).collect()
+    }
+
+    /// The policy that a verdict names.
+    fn named(&self, kind: PolicyKind) -> Vec<&Document> {
+        let rights = &self.rights;
+        let named: Vec<&NamedPolicy> = match kind {
+            PolicyKind::Identity => rights.identity.iter().collect(),
+            PolicyKind::Boundary => rights.boundary.iter().collect(),
+            PolicyKind::Session => rights.session.iter().flatten().collect(),
+            PolicyKind::Control => rights.control.iter().flatten().collect(),
+            PolicyKind::Resource => return self.resource.iter().map(|(_, document)| document).collect(),
+        };
+        named.into_iter().map(|policy| &*policy.document).collect()
+    }
+}
+
 proptest! {
     #[test]
     fn the_order_of_statements_does_not_matter(
@@ -104,5 +196,77 @@ proptest! {
             let decision = evaluate(&document, &with(&[("k:k", &[&key, &text])]));
             prop_assert_eq!(decision.statement.is_none(), decision.outcome == Outcome::Neutral);
         }
+    }
+
+    #[test]
+    fn no_deny_that_is_added_and_no_allow_that_is_taken_away_grants(
+        world in any_world(), denial in any_own_statement()
+    ) {
+        let allowed = world.verdict().allowed;
+        let policy_count = world.clone().policies().len();
+        for at in 0..policy_count {
+            let mut more = world.clone();
+            let is_resource = at == policy_count - 1 && world.resource.is_some();
+            let mut denial = denial.clone();
+            denial["Effect"] = "Deny".into();
+            if is_resource {
+                denial["Principal"] = "*".into();
+            }
+            more.policies()[at].statements.extend(document(&[denial]).statements);
+            prop_assert!(allowed || !more.verdict().allowed, "a Deny granted: {more:?}");
+            let statement_count = world.clone().policies()[at].statements.len();
+            for statement in 0..statement_count {
+                let mut fewer = world.clone();
+                if fewer.policies()[at].statements.remove(statement).effect == Effect::Allow {
+                    prop_assert!(allowed || !fewer.verdict().allowed, "an absent Allow granted: {fewer:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn boundaries_sessions_and_control_policies_never_grant(
+        world in any_world(), policy in any_policy(), policies in any_policies()
+    ) {
+        let with_limits = |change: &dyn Fn(&mut Rights)| {
+            let mut limited = world.clone();
+            change(&mut limited.rights);
+            limited.verdict().allowed
+        };
+        let level = |rights: &mut Rights| rights.control.push(policies.clone());
+        prop_assert!(world.verdict().allowed || !with_limits(&level));
+        let boundary = |rights: &mut Rights| rights.boundary = Some(policy.clone());
+        let unbounded = |rights: &mut Rights| rights.boundary = None;
+        prop_assert!(with_limits(&unbounded) || !with_limits(&boundary));
+        let session = |rights: &mut Rights| rights.session = Some(policies.clone());
+        let without_session = |rights: &mut Rights| rights.session = None;
+        prop_assert!(with_limits(&without_session) || !with_limits(&session));
+    }
+
+    #[test]
+    fn the_order_of_policies_levels_and_statements_does_not_matter(world in any_world()) {
+        let mut reversed = world.clone();
+        reversed.policies().into_iter().for_each(|document| document.statements.reverse());
+        reversed.rights.identity.reverse();
+        reversed.rights.session.iter_mut().for_each(|policies| policies.reverse());
+        reversed.rights.control.iter_mut().for_each(|level| level.reverse());
+        reversed.rights.control.reverse();
+        prop_assert_eq!(world.verdict().allowed, reversed.verdict().allowed);
+    }
+
+    #[test]
+    fn every_verdict_names_a_statement_that_says_so(world in any_world()) {
+        let verdict = world.verdict();
+        let (by, effect) = match &verdict.reason {
+            Reason::Allowed(by) => (by, Effect::Allow),
+            Reason::Denied(by) => (by, Effect::Deny),
+            Reason::Unrestricted => return Ok(prop_assert!(verdict.allowed && world.rights.unrestricted)),
+            Reason::NotAllowed(_) => return Ok(prop_assert!(!verdict.allowed)),
+        };
+        prop_assert_eq!(verdict.allowed, effect == Effect::Allow);
+        let said = world.named(by.kind).into_iter().any(|document| {
+            document.statements.get(by.statement).is_some_and(|statement| statement.effect == effect)
+        });
+        prop_assert!(said, "{by:?}");
     }
 }

@@ -1,27 +1,33 @@
 //! The account's alias. An account has at most one: a new one takes the place of the old.
 
-use cairn_wire::Reply;
+use cairn_wire::{Call, Reply};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::Iam;
-use super::failure::{Failure, already_exists, invalid, no_such};
+use super::failure::{Failure, already_exists, invalid, no_such, not_an_action};
 use super::page::{PageInput, page};
 use super::state::{ACCOUNTS, ALIASES, account_key, alias_key};
 use crate::Caller;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct AccountAlias {
+struct AccountAlias {
     account_alias: String,
 }
 
 impl Iam {
-    pub(super) async fn create_account_alias(
-        &self,
-        caller: &Caller,
-        input: AccountAlias,
-    ) -> Result<Reply, Failure> {
+    pub(super) async fn account_operation(&self, caller: &Caller, call: &Call) -> Result<Reply, Failure> {
+        match call.operation.as_str() {
+            "CreateAccountAlias" => self.create_account_alias(caller, call.input()?).await,
+            "DeleteAccountAlias" => self.delete_account_alias(caller, call.input()?).await,
+            "GetAccountSummary" => self.get_account_summary(caller).await,
+            "ListAccountAliases" => self.list_account_aliases(caller, call.input()?).await,
+            other => Err(not_an_action(other)),
+        }
+    }
+
+    async fn create_account_alias(&self, caller: &Caller, input: AccountAlias) -> Result<Reply, Failure> {
         let alias = input.account_alias;
         check_alias(&alias)?;
         let of = caller.account.clone();
@@ -45,11 +51,7 @@ impl Iam {
         Ok(Reply::empty())
     }
 
-    pub(super) async fn delete_account_alias(
-        &self,
-        caller: &Caller,
-        input: AccountAlias,
-    ) -> Result<Reply, Failure> {
+    async fn delete_account_alias(&self, caller: &Caller, input: AccountAlias) -> Result<Reply, Failure> {
         let alias = input.account_alias;
         let of = caller.account.clone();
         self.catalog
@@ -70,11 +72,7 @@ impl Iam {
         Ok(Reply::empty())
     }
 
-    pub(super) async fn list_account_aliases(
-        &self,
-        caller: &Caller,
-        input: PageInput,
-    ) -> Result<Reply, Failure> {
+    async fn list_account_aliases(&self, caller: &Caller, input: PageInput) -> Result<Reply, Failure> {
         let key = account_key(&caller.account);
         let found = self.catalog.read(move |tx| ACCOUNTS.get(tx, key.bytes())).await?;
         let alias = found.and_then(|account| account.alias);

@@ -12,12 +12,16 @@ use cairn_store::{CatalogError, Sealer, Tx};
 use cairn_wire::sigv4::Secret;
 
 use super::Iam;
-use super::state::{ACCOUNTS, AccessKey, KEYS, KeyUse, Owner, USERS, access_key_key, account_key, user_key};
+use super::entity::{self, Kind};
+use super::rights::{CachedRights, RightsKey};
+use super::state::{ACCOUNTS, AccessKey, KEYS, KeyUse, Owner, access_key_key, account_key};
 
 /// How often the wiring should call [`Iam::flush_last_used`].
 pub const LAST_USED_FLUSH_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// How many keys are held in memory; with more, all are forgotten and read anew.
 const CACHED_KEYS_MAX: usize = 10_000;
+/// How many principals' rights are held in memory; with more, all are forgotten and read anew.
+const CACHED_RIGHTS_MAX: usize = 10_000;
 /// How many keys' uses wait to be written. More are not noted: the last use is advice, not evidence.
 const NOTED_USES_MAX: usize = 10_000;
 /// The longest access key id, as in IAM's model.
@@ -50,6 +54,7 @@ struct Cached {
     /// Counts the changes, so that what was read before one is not kept after it.
     generation: u64,
     credentials: HashMap<String, Credential>,
+    rights: HashMap<RightsKey, CachedRights>,
 }
 
 impl Credentials {
@@ -58,6 +63,7 @@ impl Credentials {
         let mut cached = self.cached.write().expect("no panic while the cache is held");
         cached.generation += 1;
         cached.credentials.clear();
+        cached.rights.clear();
     }
 
     /// The use of a key that is noted and not yet written.
@@ -79,6 +85,29 @@ impl Credentials {
             cached.credentials.clear();
         }
         cached.credentials.insert(id.to_owned(), credential.clone());
+    }
+
+    /// How many changes there were.
+    pub(super) fn generation(&self) -> u64 {
+        self.cached.read().expect("no panic while the cache is held").generation
+    }
+
+    /// The rights that were read before, or how many changes there were.
+    pub(super) fn rights(&self, key: &RightsKey) -> Result<CachedRights, u64> {
+        let cached = self.cached.read().expect("no panic while the cache is held");
+        cached.rights.get(key).cloned().ok_or(cached.generation)
+    }
+
+    /// Keeps rights, unless anything changed since `generation`.
+    pub(super) fn keep_rights(&self, key: RightsKey, rights: CachedRights, generation: u64) {
+        let mut cached = self.cached.write().expect("no panic while the cache is held");
+        if cached.generation != generation {
+            return;
+        }
+        if cached.rights.len() >= CACHED_RIGHTS_MAX {
+            cached.rights.clear();
+        }
+        cached.rights.insert(key, rights);
     }
 }
 
@@ -158,8 +187,11 @@ fn principal(tx: &mut dyn Tx, key: &AccessKey) -> Result<Option<Principal>, Cata
         Owner::Root => ACCOUNTS
             .get(tx, account_key(&account).bytes())?
             .map(|found| Principal::Root { account, alias: found.alias }),
-        Owner::User(name) => USERS.get(tx, user_key(&account, name).bytes())?.map(|user| {
-            Principal::IamUser { account, user_id: user.id, user_name: user.name, path: user.path }
+        Owner::User(name) => entity::find(tx, Kind::User, &account, name)?.map(|user| Principal::IamUser {
+            account,
+            user_id: user.id,
+            user_name: user.name,
+            path: user.path,
         }),
     })
 }

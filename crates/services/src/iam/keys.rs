@@ -1,18 +1,18 @@
 //! Access keys of users and of root.
 
-use cairn_core::{AccountId, Entropy, Timestamp};
+use cairn_core::{AccountId, Entropy, Principal, Timestamp};
 use cairn_store::{Sealer, Tx};
-use cairn_wire::{AwsError, Reply};
+use cairn_wire::{AwsError, Call, Reply};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Iam;
-use super::failure::{Failure, invalid_input, no_such, over_quota};
+use super::entity::{self, Kind};
+use super::failure::{Failure, invalid, invalid_input, no_such, not_an_action, over_quota};
 use super::page::{PageInput, page};
 use super::secrets::KeptSecret;
 use super::state::{
-    AccessKey, KEYS, KeyUse, OWNED_KEYS, Owner, access_key_key, existing_user, keys_of, owned_key_key,
-    put_key,
+    AccessKey, KEYS, KeyUse, OWNED_KEYS, Owner, access_key_key, keys_of, owned_key_key, put_key,
 };
 use crate::Caller;
 
@@ -28,13 +28,13 @@ const SECRET_CHARS: usize = 40;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct CreateAccessKey {
+struct CreateAccessKey {
     user_name: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct ListAccessKeys {
+struct ListAccessKeys {
     user_name: Option<String>,
     #[serde(flatten)]
     page: PageInput,
@@ -42,7 +42,7 @@ pub(super) struct ListAccessKeys {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct UpdateAccessKey {
+struct UpdateAccessKey {
     user_name: Option<String>,
     access_key_id: String,
     status: String,
@@ -50,14 +50,14 @@ pub(super) struct UpdateAccessKey {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct DeleteAccessKey {
+struct DeleteAccessKey {
     user_name: Option<String>,
     access_key_id: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct GetAccessKeyLastUsed {
+struct GetAccessKeyLastUsed {
     access_key_id: String,
 }
 
@@ -75,18 +75,20 @@ pub(super) fn new_access_key(
     (AccessKey { id, account: account.clone(), owner, secret, active: true, created, last_use: None }, clear)
 }
 
-/// A new unique id of a user: `AIDA` and 17 characters.
-pub(super) fn new_user_id(entropy: &dyn Entropy) -> String {
-    format!("AIDA{}", entropy.text(ID_ALPHABET, ID_CHARS + 1))
-}
-
 impl Iam {
-    pub(super) async fn create_access_key(
-        &self,
-        caller: &Caller,
-        input: CreateAccessKey,
-    ) -> Result<Reply, Failure> {
-        let owner = Self::key_owner(caller, input.user_name);
+    pub(super) async fn key_operation(&self, caller: &Caller, call: &Call) -> Result<Reply, Failure> {
+        match call.operation.as_str() {
+            "CreateAccessKey" => self.create_access_key(caller, call.input()?).await,
+            "DeleteAccessKey" => self.delete_access_key(caller, call.input()?).await,
+            "GetAccessKeyLastUsed" => self.get_access_key_last_used(caller, call.input()?).await,
+            "ListAccessKeys" => self.list_access_keys(caller, call.input()?).await,
+            "UpdateAccessKey" => self.update_access_key(caller, call.input()?).await,
+            other => Err(not_an_action(other)),
+        }
+    }
+
+    async fn create_access_key(&self, caller: &Caller, input: CreateAccessKey) -> Result<Reply, Failure> {
+        let owner = named_or_caller(caller, input.user_name)?;
         let (key, secret) =
             new_access_key(self.entropy.as_ref(), &self.sealer, &caller.account, owner, caller.now);
         let made = key.clone();
@@ -109,13 +111,9 @@ impl Iam {
         Ok(Reply::of(&json!({ "AccessKey": shown })))
     }
 
-    pub(super) async fn list_access_keys(
-        &self,
-        caller: &Caller,
-        input: ListAccessKeys,
-    ) -> Result<Reply, Failure> {
+    async fn list_access_keys(&self, caller: &Caller, input: ListAccessKeys) -> Result<Reply, Failure> {
         let account = caller.account.clone();
-        let owner = Self::key_owner(caller, input.user_name);
+        let owner = named_or_caller(caller, input.user_name)?;
         let keys = self
             .catalog
             .read(move |tx| {
@@ -134,18 +132,14 @@ impl Iam {
         Ok(Reply::of(&page("AccessKeyMetadata", items.collect(), &input.page)?))
     }
 
-    pub(super) async fn update_access_key(
-        &self,
-        caller: &Caller,
-        input: UpdateAccessKey,
-    ) -> Result<Reply, Failure> {
+    async fn update_access_key(&self, caller: &Caller, input: UpdateAccessKey) -> Result<Reply, Failure> {
         let active = match input.status.as_str() {
             "Active" => true,
             "Inactive" => false,
             other => return Err(invalid_input(format!("The status {other} cannot be set."))),
         };
         let account = caller.account.clone();
-        let owner = Self::key_owner(caller, input.user_name);
+        let owner = named_or_caller(caller, input.user_name)?;
         self.catalog
             .write(move |tx| {
                 let mut key = existing_key(tx, &account, &owner, &input.access_key_id)?;
@@ -157,13 +151,9 @@ impl Iam {
         Ok(Reply::empty())
     }
 
-    pub(super) async fn delete_access_key(
-        &self,
-        caller: &Caller,
-        input: DeleteAccessKey,
-    ) -> Result<Reply, Failure> {
+    async fn delete_access_key(&self, caller: &Caller, input: DeleteAccessKey) -> Result<Reply, Failure> {
         let account = caller.account.clone();
-        let owner = Self::key_owner(caller, input.user_name);
+        let owner = named_or_caller(caller, input.user_name)?;
         self.catalog
             .write(move |tx| {
                 let key = existing_key(tx, &account, &owner, &input.access_key_id)?;
@@ -177,7 +167,7 @@ impl Iam {
     }
 
     /// A key of nobody, or of another account, is refused and not "not found": AWS does not tell the two apart.
-    pub(super) async fn get_access_key_last_used(
+    async fn get_access_key_last_used(
         &self,
         caller: &Caller,
         input: GetAccessKeyLastUsed,
@@ -197,6 +187,16 @@ impl Iam {
         show_user_name(&mut shown, &key.owner);
         shown.insert("AccessKeyLastUsed".to_owned(), last_use.map_or_else(never_used, show_use));
         Ok(Reply::of(&shown))
+    }
+}
+
+/// Whom a call is about: the user that it names, or whoever calls.
+pub(super) fn named_or_caller(caller: &Caller, user_name: Option<String>) -> Result<Owner, Failure> {
+    match (user_name, &caller.principal) {
+        (Some(name), _) => Ok(Owner::User(name)),
+        (None, Principal::IamUser { user_name, .. }) => Ok(Owner::User(user_name.clone())),
+        (None, Principal::Root { .. }) => Ok(Owner::Root),
+        (None, _) => Err(invalid("Must specify userName when calling with non-User credentials")),
     }
 }
 
@@ -221,7 +221,7 @@ fn status(active: bool) -> &'static str {
 fn require_owner(tx: &mut dyn Tx, account: &AccountId, owner: &Owner) -> Result<(), Failure> {
     match owner {
         Owner::Root => Ok(()),
-        Owner::User(name) => existing_user(tx, account, name).map(|_| ()),
+        Owner::User(name) => entity::existing(tx, Kind::User, account, name).map(|_| ()),
     }
 }
 

@@ -5,14 +5,10 @@ use cairn_store::catalog::Key;
 use cairn_store::{CatalogError, Table, Tx};
 use serde::{Deserialize, Serialize};
 
-use super::failure::{Failure, no_such_user};
-
 /// Accounts by id.
 pub(super) const ACCOUNTS: Table<Account> = Table::new("iam_account", 1);
 /// Which account has an alias; aliases are unique among all accounts.
 pub(super) const ALIASES: Table<AccountId> = Table::new("iam_alias", 1);
-/// Users by account and lower-case name: IAM has no two names that differ in case only.
-pub(super) const USERS: Table<User> = Table::new("iam_user", 1);
 /// Access keys by id. In version 1 secrets were clear.
 pub(super) const KEYS: Table<AccessKey> = Table::new("iam_access_key", 2);
 /// Which keys somebody has: by account, owner and key id.
@@ -23,15 +19,6 @@ pub(super) struct Account {
     pub(super) id: AccountId,
     pub(super) alias: Option<String>,
     pub(super) created: Timestamp,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct User {
-    pub(super) id: String,
-    pub(super) name: String,
-    pub(super) path: String,
-    pub(super) created: Timestamp,
-    pub(super) tags: Vec<Tag>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,23 +84,8 @@ pub(super) fn access_key_key(id: &str) -> Key {
     Key::new().text(id)
 }
 
-pub(super) fn user_key(account: &AccountId, name: &str) -> Key {
-    account_key(account).text(&name.to_lowercase())
-}
-
 pub(super) fn owned_key_key(account: &AccountId, owner: &Owner, id: &str) -> Key {
     account_key(account).text(&owner.key_part()).text(id)
-}
-
-/// The user of exactly this name.
-pub(super) fn user(tx: &mut dyn Tx, account: &AccountId, name: &str) -> Result<Option<User>, Failure> {
-    let found = USERS.get(tx, user_key(account, name).bytes())?;
-    Ok(found.filter(|user| user.name == name))
-}
-
-/// The user of exactly this name, or AWS's error that there is none.
-pub(super) fn existing_user(tx: &mut dyn Tx, account: &AccountId, name: &str) -> Result<User, Failure> {
-    user(tx, account, name)?.ok_or_else(|| no_such_user(name))
 }
 
 /// The access keys that `owner` has, in the order of their ids.
@@ -151,9 +123,6 @@ mod tests {
         }
         check::<Account>(r#"{"id":"111122223333","alias":"acme","created":1795281866042}"#);
         check::<AccountId>(r#""111122223333""#);
-        check::<User>(
-            r#"{"id":"AIDAEXAMPLE","name":"Alice","path":"/ops/","created":1795281866042,"tags":[{"Key":"team","Value":"red"}]}"#,
-        );
         check::<AccessKey>(
             r#"{"id":"AKIAEXAMPLE","account":"111122223333","owner":{"User":"Alice"},"secret":"sealed:AQ==","active":true,"created":1795281866042,"last_use":{"at":1795281866042,"service":"s3","region":"us-east-1"}}"#,
         );

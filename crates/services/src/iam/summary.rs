@@ -4,52 +4,77 @@ use cairn_wire::Reply;
 use serde_json::{Map, json};
 
 use super::Iam;
+use super::entity::{self, Kind};
 use super::failure::Failure;
 use super::keys::ACCESS_KEYS_PER_USER_MAX;
-use super::state::{Owner, USERS, account_key, keys_of};
-use super::users::USERS_PER_ACCOUNT_MAX;
+use super::policies::{DOCUMENT_CHARS_MAX, VERSIONS_PER_POLICY_MAX};
+use super::policy_state::{self, POLICIES_PER_ACCOUNT_MAX};
+use super::state::{Owner, keys_of};
+use super::{attached, groups, role};
 use crate::Caller;
 
 /// What Cairn does not have, with AWS's quotas beside the zeros.
 const ABSENT: &[(&str, usize)] = &[
-    ("Groups", 0),
-    ("GroupsQuota", 300),
-    ("Roles", 0),
-    ("RolesQuota", 1000),
-    ("Policies", 0),
-    ("PoliciesQuota", 1500),
     ("InstanceProfiles", 0),
     ("InstanceProfilesQuota", 1000),
     ("ServerCertificates", 0),
     ("ServerCertificatesQuota", 20),
+    ("SigningCertificatesPerUserQuota", 2),
     ("Providers", 0),
     ("MFADevices", 0),
     ("MFADevicesInUse", 0),
     ("AccountMFAEnabled", 0),
     ("AccountPasswordPresent", 0),
     ("AccountSigningCertificatesPresent", 0),
+    ("GlobalEndpointTokenVersion", 2),
 ];
 
 impl Iam {
     pub(super) async fn get_account_summary(&self, caller: &Caller) -> Result<Reply, Failure> {
         let account = caller.account.clone();
-        let (users, root_keys) = self
+        let found = self
             .catalog
             .read(move |tx| {
-                let users = USERS.scan_prefix(tx, account_key(&account).bytes())?.len();
-                let root_keys = keys_of(tx, &account, &Owner::Root)?.len();
-                Ok::<_, Failure>((users, root_keys))
+                let versions: usize =
+                    policy_state::all(tx, &account)?.iter().map(|policy| policy.versions.len()).sum();
+                Ok::<_, Failure>([
+                    ("Users", entity::count(tx, Kind::User, &account)?),
+                    ("Groups", entity::count(tx, Kind::Group, &account)?),
+                    ("Roles", entity::count(tx, Kind::Role, &account)?),
+                    ("Policies", policy_state::count(tx, &account)?),
+                    ("PolicyVersionsInUse", versions),
+                    // AWS shows whether root has keys, not how many.
+                    (
+                        "AccountAccessKeysPresent",
+                        usize::from(!keys_of(tx, &account, &Owner::Root)?.is_empty()),
+                    ),
+                ])
             })
             .await?;
-        let present = [
-            ("Users", users),
-            ("UsersQuota", USERS_PER_ACCOUNT_MAX),
+        let quotas = [
+            ("UsersQuota", Kind::User.per_account_max()),
+            ("GroupsQuota", Kind::Group.per_account_max()),
+            ("RolesQuota", Kind::Role.per_account_max()),
+            ("PoliciesQuota", POLICIES_PER_ACCOUNT_MAX),
+            ("PolicyVersionsInUseQuota", 10_000),
+            ("VersionsPerPolicyQuota", VERSIONS_PER_POLICY_MAX),
+            ("PolicySizeQuota", DOCUMENT_CHARS_MAX),
+            ("UserPolicySizeQuota", Kind::User.inline_chars_max()),
+            ("GroupPolicySizeQuota", Kind::Group.inline_chars_max()),
+            ("RolePolicySizeQuota", Kind::Role.inline_chars_max()),
+            ("AssumeRolePolicySizeQuota", role::TRUST_CHARS_MAX),
+            ("AttachedPoliciesPerUserQuota", attached::ATTACHED_MAX),
+            ("AttachedPoliciesPerGroupQuota", attached::ATTACHED_MAX),
+            ("AttachedPoliciesPerRoleQuota", attached::ATTACHED_MAX),
+            ("GroupsPerUserQuota", groups::GROUPS_PER_USER_MAX),
             ("AccessKeysPerUserQuota", ACCESS_KEYS_PER_USER_MAX),
-            // AWS shows whether root has keys, not how many.
-            ("AccountAccessKeysPresent", usize::from(root_keys > 0)),
         ];
-        let map: Map<_, _> =
-            present.iter().chain(ABSENT).map(|(name, count)| ((*name).to_owned(), (*count).into())).collect();
+        let map: Map<_, _> = found
+            .iter()
+            .chain(&quotas)
+            .chain(ABSENT)
+            .map(|(name, count)| ((*name).to_owned(), (*count).into()))
+            .collect();
         Ok(Reply::of(&json!({ "SummaryMap": map })))
     }
 }

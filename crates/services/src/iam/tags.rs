@@ -1,88 +1,140 @@
-//! Tags on users.
+//! Tags on everything in IAM that has them.
 
-use cairn_wire::Reply;
+use cairn_wire::{Call, Reply};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::Iam;
+use super::dispatch::verb;
 use super::failure::{Failure, invalid_input, over_quota};
+use super::operations::Tagged;
 use super::page::{PageInput, page};
-use super::state::{Tag, USERS, existing_user, user_key};
+use super::policies::Keep;
+use super::policy_state;
+use super::state::Tag;
 use crate::Caller;
 
-/// How many tags a user has at most.
-const TAGS_PER_USER_MAX: usize = 50;
+/// How many tags anything has at most.
+const TAGS_MAX: usize = 50;
 const TAG_KEY_CHARS_MAX: usize = 128;
 const TAG_VALUE_CHARS_MAX: usize = 256;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct TagUser {
-    user_name: String,
+struct AddTags {
+    #[serde(alias = "UserName", alias = "RoleName", alias = "PolicyArn")]
+    name: String,
     tags: Vec<Tag>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct UntagUser {
-    user_name: String,
+struct RemoveTags {
+    #[serde(alias = "UserName", alias = "RoleName", alias = "PolicyArn")]
+    name: String,
     tag_keys: Vec<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct ListUserTags {
-    user_name: String,
+struct ListTags {
+    #[serde(alias = "UserName", alias = "RoleName", alias = "PolicyArn")]
+    name: String,
     #[serde(flatten)]
     page: PageInput,
 }
 
+impl Tagged {
+    /// Its word in quotas.
+    fn title(self) -> &'static str {
+        match self {
+            Self::Entity(kind) => kind.title(),
+            Self::Policy => "Policy",
+        }
+    }
+}
+
 impl Iam {
-    pub(super) async fn tag_user(&self, caller: &Caller, input: TagUser) -> Result<Reply, Failure> {
-        check_tags(&input.tags)?;
-        let account = caller.account.clone();
-        self.catalog
-            .write(move |tx| {
-                let mut user = existing_user(tx, &account, &input.user_name)?;
-                for tag in &input.tags {
-                    match user.tags.iter_mut().find(|known| same_key(&known.key, &tag.key)) {
-                        Some(known) => *known = tag.clone(),
-                        None => user.tags.push(tag.clone()),
-                    }
-                }
-                if user.tags.len() > TAGS_PER_USER_MAX {
-                    return Err(over_quota("TagsPerUser", TAGS_PER_USER_MAX));
-                }
-                Ok::<_, Failure>(USERS.put(tx, user_key(&account, &user.name).bytes(), &user)?)
-            })
-            .await?;
-        Ok(Reply::empty())
-    }
-
-    pub(super) async fn untag_user(&self, caller: &Caller, input: UntagUser) -> Result<Reply, Failure> {
-        let account = caller.account.clone();
-        self.catalog
-            .write(move |tx| {
-                let mut user = existing_user(tx, &account, &input.user_name)?;
-                user.tags.retain(|tag| !input.tag_keys.iter().any(|key| same_key(key, &tag.key)));
-                Ok::<_, Failure>(USERS.put(tx, user_key(&account, &user.name).bytes(), &user)?)
-            })
-            .await?;
-        Ok(Reply::empty())
-    }
-
-    pub(super) async fn list_user_tags(
+    pub(super) async fn tag_operation(
         &self,
         caller: &Caller,
-        input: ListUserTags,
+        tagged: Tagged,
+        call: &Call,
     ) -> Result<Reply, Failure> {
-        let account = caller.account.clone();
-        let name = input.user_name;
-        let mut user = self.catalog.read(move |tx| existing_user(tx, &account, &name)).await?;
-        user.tags.sort_by_key(|tag| tag.key.to_lowercase());
-        let items = user.tags.iter().map(|tag| (tag.key.to_lowercase(), json!(tag)));
-        Ok(Reply::of(&page("Tags", items.collect(), &input.page)?))
+        match verb(call) {
+            "Tag" => {
+                let input: AddTags = call.input()?;
+                check_tags(&input.tags, tagged.title())?;
+                let added = input.tags;
+                self.edit_tags(caller, tagged, input.name, move |tags| add(tags, &added, tagged.title()))
+                    .await
+            }
+            "Untag" => {
+                let input: RemoveTags = call.input()?;
+                let keys = input.tag_keys;
+                let remove = move |tags: &mut Vec<Tag>| {
+                    tags.retain(|tag| !keys.iter().any(|key| same_key(key, &tag.key)));
+                    Ok(())
+                };
+                self.edit_tags(caller, tagged, input.name, remove).await
+            }
+            _ => {
+                let input: ListTags = call.input()?;
+                let mut tags = self.tags_of(caller, tagged, input.name).await?;
+                tags.sort_by_key(|tag| tag.key.to_lowercase());
+                let items = tags.iter().map(|tag| (tag.key.to_lowercase(), json!(tag)));
+                Ok(Reply::of(&page("Tags", items.collect(), &input.page)?))
+            }
+        }
     }
+
+    async fn edit_tags(
+        &self,
+        caller: &Caller,
+        tagged: Tagged,
+        name: String,
+        mut edit: impl FnMut(&mut Vec<Tag>) -> Result<(), Failure> + Send + 'static,
+    ) -> Result<Reply, Failure> {
+        match tagged {
+            Tagged::Entity(kind) => {
+                let edit = move |_: &mut dyn cairn_store::Tx, entity: &mut super::entity::Entity| {
+                    edit(&mut entity.tags).map(|()| Reply::empty())
+                };
+                self.change(kind, &caller.account, &name, edit).await
+            }
+            Tagged::Policy => {
+                self.change_policy(caller, name, move |_, _, _, policy| {
+                    edit(&mut policy.tags).map(|()| Keep::Yes)
+                })
+                .await
+            }
+        }
+    }
+
+    async fn tags_of(&self, caller: &Caller, tagged: Tagged, name: String) -> Result<Vec<Tag>, Failure> {
+        match tagged {
+            Tagged::Entity(kind) => Ok(self.entity(kind, &caller.account, &name).await?.tags),
+            Tagged::Policy => {
+                let account = caller.account.clone();
+                let found = self.catalog.read(move |tx| policy_state::existing(tx, &account, &name));
+                Ok(found.await?.tags)
+            }
+        }
+    }
+}
+
+/// Sets tags; one with the key of another takes its place.
+fn add(tags: &mut Vec<Tag>, added: &[Tag], title: &str) -> Result<(), Failure> {
+    for tag in added {
+        match tags.iter_mut().find(|known| same_key(&known.key, &tag.key)) {
+            Some(known) => *known = tag.clone(),
+            None => tags.push(tag.clone()),
+        }
+    }
+    if tags.len() > TAGS_MAX {
+        return Err(over_quota(&format!("TagsPer{title}"), TAGS_MAX));
+    }
+    Ok(())
 }
 
 /// IAM keeps the case of tag keys and ignores it when it compares them.
@@ -90,9 +142,9 @@ fn same_key(a: &str, b: &str) -> bool {
     a.to_lowercase() == b.to_lowercase()
 }
 
-pub(super) fn check_tags(tags: &[Tag]) -> Result<(), Failure> {
-    if tags.len() > TAGS_PER_USER_MAX {
-        return Err(over_quota("TagsPerUser", TAGS_PER_USER_MAX));
+pub(super) fn check_tags(tags: &[Tag], title: &str) -> Result<(), Failure> {
+    if tags.len() > TAGS_MAX {
+        return Err(over_quota(&format!("TagsPer{title}"), TAGS_MAX));
     }
     for (at, tag) in tags.iter().enumerate() {
         if tag.key.to_lowercase().starts_with("aws:") {

@@ -1,32 +1,26 @@
 //! Users.
 
-use cairn_core::{AccountId, Principal};
-use cairn_store::Tx;
-use cairn_wire::Reply;
+use cairn_core::AccountId;
+use cairn_store::{CatalogError, Tx};
+use cairn_wire::{Call, Reply};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::Iam;
-use super::failure::{Failure, already_exists, invalid, no_such, over_quota};
-use super::keys::new_user_id;
+use super::attached::{clear_boundary, set_boundary};
+use super::entity::{self, Entity, Kind};
+use super::failure::{Failure, already_exists, must_first, no_such, not_an_action, over_quota};
+use super::keys::named_or_caller;
+use super::names::{check_name, check_path, root_path};
 use super::page::{PageInput, page};
-use super::state::{
-    ACCOUNTS, OWNED_KEYS, Owner, Tag, USERS, User, account_key, existing_user, keys_of, owned_key_key,
-    put_key, user_key,
-};
+use super::show::{Detail, show};
+use super::state::{ACCOUNTS, OWNED_KEYS, Owner, Tag, account_key, keys_of, owned_key_key, put_key};
 use super::tags::check_tags;
 use crate::Caller;
 
-/// How many users an account has at most.
-pub(super) const USERS_PER_ACCOUNT_MAX: usize = 5000;
-/// The longest user name.
-const USER_NAME_CHARS_MAX: usize = 64;
-/// The longest path.
-const PATH_CHARS_MAX: usize = 512;
-
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct CreateUser {
+struct CreateUser {
     path: Option<String>,
     user_name: String,
     permissions_boundary: Option<String>,
@@ -36,13 +30,14 @@ pub(super) struct CreateUser {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct GetUser {
+struct GetUser {
     user_name: Option<String>,
 }
 
+/// The input of every list of users, groups or roles.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct ListUsers {
+pub(super) struct ListByPath {
     path_prefix: Option<String>,
     #[serde(flatten)]
     page: PageInput,
@@ -50,7 +45,7 @@ pub(super) struct ListUsers {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct UpdateUser {
+struct UpdateUser {
     user_name: String,
     new_path: Option<String>,
     new_user_name: Option<String>,
@@ -58,54 +53,95 @@ pub(super) struct UpdateUser {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct DeleteUser {
+struct DeleteUser {
     user_name: String,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListOfUser {
+    user_name: Option<String>,
+    #[serde(flatten)]
+    page: PageInput,
+}
+
 impl Iam {
-    pub(super) async fn create_user(&self, caller: &Caller, input: CreateUser) -> Result<Reply, Failure> {
-        check_user_name("userName", &input.user_name)?;
-        let path = input.path.unwrap_or_else(|| "/".to_owned());
-        check_path("path", &path)?;
-        check_tags(&input.tags)?;
-        if let Some(policy) = input.permissions_boundary {
-            return Err(no_such(format!("Policy {policy} does not exist or is not attachable.")));
+    pub(super) async fn user_operation(&self, caller: &Caller, call: &Call) -> Result<Reply, Failure> {
+        match call.operation.as_str() {
+            "CreateUser" => self.create_user(caller, call.input()?).await,
+            "DeleteUser" => self.delete_user(caller, call.input()?).await,
+            "GetUser" => self.get_user(caller, call.input()?).await,
+            "ListServiceSpecificCredentials" => {
+                self.none_of_user(caller, call.input()?, "ServiceSpecificCredentials").await
+            }
+            "ListSigningCertificates" => self.none_of_user(caller, call.input()?, "Certificates").await,
+            "ListSSHPublicKeys" => self.none_of_user(caller, call.input()?, "SSHPublicKeys").await,
+            "ListUsers" => self.list_entities(Kind::User, caller, call.input()?).await,
+            "UpdateUser" => self.update_user(caller, call.input()?).await,
+            other => Err(not_an_action(other)),
         }
-        let user = User {
-            id: new_user_id(self.entropy.as_ref()),
-            name: input.user_name,
-            path,
-            created: caller.now,
-            tags: input.tags,
-        };
-        let account = caller.account.clone();
-        let made = user.clone();
-        self.catalog
-            .write(move |tx| {
-                let key = user_key(&account, &user.name);
-                if USERS.get(tx, key.bytes())?.is_some() {
-                    return Err(already_exists(&format!("User with name {}", user.name)));
-                }
-                let of_account = account_key(&account);
-                let users = USERS.count_prefix(tx, of_account.bytes(), USERS_PER_ACCOUNT_MAX)?;
-                if users >= USERS_PER_ACCOUNT_MAX {
-                    return Err(over_quota("UsersPerAccount", USERS_PER_ACCOUNT_MAX));
-                }
-                Ok::<_, Failure>(USERS.put(tx, key.bytes(), &user)?)
-            })
-            .await?;
-        Ok(Reply::of(&json!({ "User": shown(&caller.account, &made, true) })))
     }
 
-    pub(super) async fn get_user(&self, caller: &Caller, input: GetUser) -> Result<Reply, Failure> {
+    async fn create_user(&self, caller: &Caller, input: CreateUser) -> Result<Reply, Failure> {
+        check_name("userName", &input.user_name, Kind::User.name_chars_max())?;
+        let path = input.path.unwrap_or_else(root_path);
+        check_path("path", &path)?;
+        check_tags(&input.tags, "User")?;
+        let user =
+            Entity::new(Kind::User, self.entropy.as_ref(), input.user_name, path, input.tags, caller.now);
+        self.create_entity(Kind::User, caller, user, input.permissions_boundary, |_, user| Ok(user)).await
+    }
+
+    /// Stores a new entity, which `complete` finishes within the transaction, and shows it.
+    pub(super) async fn create_entity(
+        &self,
+        kind: Kind,
+        caller: &Caller,
+        entity: Entity,
+        boundary: Option<String>,
+        mut complete: impl FnMut(&mut dyn Tx, Entity) -> Result<Entity, Failure> + Send + 'static,
+    ) -> Result<Reply, Failure> {
         let account = caller.account.clone();
-        let name = match (input.user_name, &caller.principal) {
-            (Some(name), _) => name,
-            (None, Principal::IamUser { user_name, .. }) => user_name.clone(),
-            (None, _) => return self.get_root(account).await,
-        };
-        let user = self.catalog.read(move |tx| existing_user(tx, &account, &name)).await?;
-        Ok(Reply::of(&json!({ "User": shown(&caller.account, &user, true) })))
+        let shown = self
+            .catalog
+            .write(move |tx| {
+                if entity::is_taken(tx, kind, &account, &entity.name)? {
+                    return Err(already_exists(&format!("{} with name {}", kind.title(), entity.name)));
+                }
+                if entity::count(tx, kind, &account)? >= kind.per_account_max() {
+                    return Err(over_quota(&format!("{}sPerAccount", kind.title()), kind.per_account_max()));
+                }
+                let mut made = complete(tx, entity.clone())?;
+                if let Some(arn) = &boundary {
+                    set_boundary(tx, &account, &mut made, arn)?;
+                }
+                entity::put(tx, kind, &account, &made)?;
+                show(tx, kind, &account, &made, Detail::Whole)
+            })
+            .await?;
+        self.credentials.forget();
+        Ok(Reply::of(&json!({ kind.title(): shown })))
+    }
+
+    async fn get_user(&self, caller: &Caller, input: GetUser) -> Result<Reply, Failure> {
+        match named_or_caller(caller, input.user_name)? {
+            Owner::User(name) => self.show_entity(Kind::User, caller, name).await,
+            Owner::Root => self.get_root(caller.account.clone()).await,
+        }
+    }
+
+    pub(super) async fn show_entity(
+        &self,
+        kind: Kind,
+        caller: &Caller,
+        name: String,
+    ) -> Result<Reply, Failure> {
+        let account = caller.account.clone();
+        let shown = self.catalog.read(move |tx| {
+            let found = entity::existing(tx, kind, &account, &name)?;
+            show(tx, kind, &account, &found, Detail::Whole)
+        });
+        Ok(Reply::of(&json!({ kind.title(): shown.await? })))
     }
 
     /// What GetUser says of root: it has neither name nor path.
@@ -119,116 +155,122 @@ impl Iam {
         ))
     }
 
-    pub(super) async fn list_users(&self, caller: &Caller, input: ListUsers) -> Result<Reply, Failure> {
-        let prefix = input.path_prefix.unwrap_or_else(|| "/".to_owned());
-        let of_account = account_key(&caller.account);
-        let users = self.catalog.read(move |tx| USERS.scan_prefix(tx, of_account.bytes())).await?;
-        let items = users
-            .into_iter()
-            .filter(|(_, user)| user.path.starts_with(&prefix))
-            .map(|(_, user)| (user.name.to_lowercase(), shown(&caller.account, &user, false)));
-        Ok(Reply::of(&page("Users", items.collect(), &input.page)?))
+    pub(super) async fn list_entities(
+        &self,
+        kind: Kind,
+        caller: &Caller,
+        input: ListByPath,
+    ) -> Result<Reply, Failure> {
+        let prefix = input.path_prefix.unwrap_or_else(root_path);
+        let account = caller.account.clone();
+        let items = self
+            .catalog
+            .read(move |tx| {
+                let mut items = Vec::new();
+                for entity in entity::all(tx, kind, &account)? {
+                    if entity.path.starts_with(&prefix) {
+                        let shown = show(tx, kind, &account, &entity, Detail::Listed)?;
+                        items.push((entity.name.to_lowercase(), shown));
+                    }
+                }
+                Ok::<_, Failure>(items)
+            })
+            .await?;
+        Ok(Reply::of(&page(&format!("{}s", kind.title()), items, &input.page)?))
     }
 
-    pub(super) async fn update_user(&self, caller: &Caller, input: UpdateUser) -> Result<Reply, Failure> {
-        if let Some(name) = &input.new_user_name {
-            check_user_name("newUserName", name)?;
+    async fn update_user(&self, caller: &Caller, input: UpdateUser) -> Result<Reply, Failure> {
+        self.rename_entity(Kind::User, caller, input.user_name, input.new_user_name, input.new_path).await
+    }
+
+    /// Gives a user or group another name, another path, or both.
+    pub(super) async fn rename_entity(
+        &self,
+        kind: Kind,
+        caller: &Caller,
+        name: String,
+        new_name: Option<String>,
+        new_path: Option<String>,
+    ) -> Result<Reply, Failure> {
+        if let Some(name) = &new_name {
+            check_name(&format!("new{}Name", kind.title()), name, kind.name_chars_max())?;
         }
-        if let Some(path) = &input.new_path {
+        if let Some(path) = &new_path {
             check_path("newPath", path)?;
         }
         let account = caller.account.clone();
         self.catalog
             .write(move |tx| {
-                let mut user = existing_user(tx, &account, &input.user_name)?;
-                if let Some(path) = &input.new_path {
-                    user.path.clone_from(path);
+                let mut entity = entity::existing(tx, kind, &account, &name)?;
+                if let Some(path) = &new_path {
+                    entity.path.clone_from(path);
                 }
-                if let Some(name) = &input.new_user_name {
-                    rename(tx, &account, &mut user, name)?;
+                if let Some(new) = &new_name {
+                    if new.to_lowercase() != name.to_lowercase() && entity::is_taken(tx, kind, &account, new)?
+                    {
+                        return Err(already_exists(&format!("{} with name {new}", kind.title())));
+                    }
+                    entity::delete(tx, kind, &account, &name)?;
+                    entity.name.clone_from(new);
+                    if kind == Kind::User {
+                        hand_over_keys(tx, &account, &name, new)?;
+                    }
                 }
-                Ok::<_, Failure>(USERS.put(tx, user_key(&account, &user.name).bytes(), &user)?)
+                Ok::<_, Failure>(entity::put(tx, kind, &account, &entity)?)
             })
             .await?;
         self.credentials.forget();
         Ok(Reply::empty())
     }
 
-    pub(super) async fn delete_user(&self, caller: &Caller, input: DeleteUser) -> Result<Reply, Failure> {
-        let account = caller.account.clone();
+    async fn delete_user(&self, caller: &Caller, input: DeleteUser) -> Result<Reply, Failure> {
+        let (account, name) = (caller.account.clone(), input.user_name);
         self.catalog
             .write(move |tx| {
-                let user = existing_user(tx, &account, &input.user_name)?;
+                let mut user = entity::existing(tx, Kind::User, &account, &name)?;
                 if !keys_of(tx, &account, &Owner::User(user.name.clone()))?.is_empty() {
-                    return Err(conflict("Cannot delete entity, must delete access keys first."));
+                    return Err(must_first("delete access keys"));
                 }
-                USERS.delete(tx, user_key(&account, &user.name).bytes())?;
+                require_bare(&user)?;
+                if !user.groups.is_empty() {
+                    return Err(must_first("remove users from group"));
+                }
+                clear_boundary(tx, &account, &mut user)?;
+                entity::delete(tx, Kind::User, &account, &user.name)?;
                 Ok::<_, Failure>(())
             })
             .await?;
         self.credentials.forget();
         Ok(Reply::empty())
     }
+
+    /// A list of something that Cairn's users cannot have, and that clients ask for before they delete one.
+    async fn none_of_user(&self, caller: &Caller, input: ListOfUser, member: &str) -> Result<Reply, Failure> {
+        if let Some(name) = &input.user_name {
+            self.entity(Kind::User, &caller.account, name).await?;
+        }
+        Ok(Reply::of(&page(member, Vec::new(), &input.page)?))
+    }
 }
 
-/// Gives the user another name, and its keys their owner of that name. The caller stores the user.
-fn rename(tx: &mut dyn Tx, account: &AccountId, user: &mut User, name: &str) -> Result<(), Failure> {
-    let (old_key, new_key) = (user_key(account, &user.name), user_key(account, name));
-    if new_key != old_key && USERS.get(tx, new_key.bytes())?.is_some() {
-        return Err(already_exists(&format!("User with name {name}")));
+/// Refuses to delete an entity that still has policies.
+pub(super) fn require_bare(entity: &Entity) -> Result<(), Failure> {
+    if !entity.attached.is_empty() {
+        return Err(must_first("detach all policies"));
     }
-    let (old, new) = (Owner::User(user.name.clone()), Owner::User(name.to_owned()));
+    if !entity.inline.is_empty() {
+        return Err(must_first("delete policies"));
+    }
+    Ok(())
+}
+
+/// Gives the keys of a user their owner of the new name.
+fn hand_over_keys(tx: &mut dyn Tx, account: &AccountId, old: &str, new: &str) -> Result<(), CatalogError> {
+    let (old, new) = (Owner::User(old.to_owned()), Owner::User(new.to_owned()));
     for mut key in keys_of(tx, account, &old)? {
         OWNED_KEYS.delete(tx, owned_key_key(account, &old, &key.id).bytes())?;
         key.owner = new.clone();
         put_key(tx, &key)?;
     }
-    USERS.delete(tx, old_key.bytes())?;
-    name.clone_into(&mut user.name);
     Ok(())
-}
-
-/// A user as replies show it, with its tags where the operation shows them and there are any.
-fn shown(account: &AccountId, user: &User, with_tags: bool) -> Value {
-    let mut shown = Map::new();
-    shown.insert("Path".to_owned(), user.path.clone().into());
-    shown.insert("UserName".to_owned(), user.name.clone().into());
-    shown.insert("UserId".to_owned(), user.id.clone().into());
-    shown.insert("Arn".to_owned(), format!("arn:aws:iam::{account}:user{}{}", user.path, user.name).into());
-    shown.insert("CreateDate".to_owned(), user.created.seconds().into());
-    if with_tags && !user.tags.is_empty() {
-        shown.insert("Tags".to_owned(), json!(user.tags));
-    }
-    Value::Object(shown)
-}
-
-fn conflict(message: &str) -> Failure {
-    cairn_wire::AwsError::with_status(409, "DeleteConflict", message).into()
-}
-
-/// The wire checks lengths and patterns from the model before; these say the same to every other caller.
-fn check_user_name(member: &str, name: &str) -> Result<(), Failure> {
-    let valid = (1..=USER_NAME_CHARS_MAX).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b));
-    if valid {
-        return Ok(());
-    }
-    Err(invalid(format!(
-        "The specified value for {member} is invalid. It must contain only alphanumeric characters and/or the following: +=,.@_-"
-    )))
-}
-
-fn check_path(member: &str, path: &str) -> Result<(), Failure> {
-    let valid = path == "/"
-        || ((3..=PATH_CHARS_MAX).contains(&path.len())
-            && path.starts_with('/')
-            && path.ends_with('/')
-            && !path.contains("//")
-            && path.bytes().all(|b| (0x21..=0x7e).contains(&b)));
-    if valid {
-        return Ok(());
-    }
-    Err(invalid(format!(
-        "The specified value for {member} is invalid. It must begin and end with / and contain only alphanumeric characters and/or / characters."
-    )))
 }

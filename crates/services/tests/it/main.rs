@@ -9,6 +9,8 @@
 mod cloudtrail;
 mod iam;
 mod iam_keys;
+mod iam_policies;
+mod iam_roles;
 mod iam_wire;
 mod operations;
 mod s3;
