@@ -4,6 +4,7 @@
 //! events with the attributes they are found by. Data and network activity events are not part of the history. An
 //! entry that cannot be read is counted, reported and passed over: it must not keep all later events from being found.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -172,20 +173,23 @@ pub fn history_event(position: LogPosition, json: &Bytes) -> Result<Option<Histo
 fn attributes(facts: &Facts<'_>, json: &[u8]) -> Result<Vec<(Attribute, String)>, RecordError> {
     let (name, source) = match facts.category() {
         Category::Insight => insight_call(json)?,
-        _ => (facts.event_name.clone().into_owned(), facts.event_source.clone().into_owned()),
+        _ => (facts.event_name.clone(), facts.event_source.clone()),
     };
     let access_key_id = facts.user_identity.as_ref().and_then(|identity| identity.access_key_id.as_deref());
     let single = [
         (Attribute::EventId, Some(facts.event_id.as_ref())),
-        (Attribute::EventName, Some(name.as_str())),
+        (Attribute::EventName, Some(name.as_ref())),
         (Attribute::ReadOnly, facts.read_only.map(|read_only| if read_only { "true" } else { "false" })),
         (Attribute::Username, facts.username()),
-        (Attribute::EventSource, Some(source.as_str())),
+        (Attribute::EventSource, Some(source.as_ref())),
         (Attribute::AccessKeyId, access_key_id),
     ];
-    let present = single.into_iter().filter_map(|(key, value)| Some((key, value?.to_owned())));
-    let mut attributes: Vec<_> = present.filter(|(_, value)| !value.is_empty()).collect();
-    for resource in lookup_resources(facts) {
+    let present = single.into_iter().filter_map(|(key, value)| Some((key, value?)));
+    let resources = lookup_resources(facts);
+    let mut attributes = Vec::with_capacity(single.len() + 2 * resources.len());
+    attributes
+        .extend(present.filter(|(_, value)| !value.is_empty()).map(|(key, value)| (key, value.to_owned())));
+    for resource in resources {
         attributes.extend(resource.kind.map(|kind| (Attribute::ResourceType, kind)));
         attributes.push((Attribute::ResourceName, resource.name));
     }
@@ -193,7 +197,7 @@ fn attributes(facts: &Facts<'_>, json: &[u8]) -> Result<Vec<(Attribute, String)>
 }
 
 /// The name and source of the call that an Insights event is about: it has none of its own.
-fn insight_call(json: &[u8]) -> Result<(String, String), RecordError> {
+fn insight_call(json: &[u8]) -> Result<(Cow<'static, str>, Cow<'static, str>), RecordError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct InsightEvent {
@@ -210,7 +214,7 @@ fn insight_call(json: &[u8]) -> Result<(String, String), RecordError> {
     }
     let event: InsightEvent =
         serde_json::from_slice(json).map_err(|_| RecordError::Member { member: "insightDetails" })?;
-    Ok((event.insight_details.event_name, event.insight_details.event_source))
+    Ok((event.insight_details.event_name.into(), event.insight_details.event_source.into()))
 }
 
 struct Metrics {

@@ -122,6 +122,9 @@ pub(super) struct RowReader {
     uuids: Option<UuidColumns>,
 }
 
+/// An id, and how many bytes follow on the place in the JSON that it was cut out of.
+type CutId = (String, Option<usize>);
+
 /// The ids that are UUIDs, and where each was cut out of the JSON.
 struct UuidColumns {
     uuids: Column<FixedLenByteArrayType>,
@@ -224,8 +227,8 @@ impl RowReader {
         events.collect()
     }
 
-    /// The ids that are UUIDs, each with the number of bytes that follow on the place that it was cut out of.
-    fn read_ids(&mut self, rows: usize) -> Result<Vec<Option<(String, Option<usize>)>>, ParquetError> {
+    /// The ids of the next rows that are UUIDs.
+    fn read_ids(&mut self, rows: usize) -> Result<Vec<Option<CutId>>, ParquetError> {
         let mut ids = vec![None; rows];
         let Some(UuidColumns { uuids, from_end }) = &mut self.uuids else { return Ok(ids) };
         let mut malformed = false;
@@ -241,7 +244,7 @@ impl RowReader {
     }
 
     /// The JSON of as many rows as there are `ids`, which are put back into it.
-    fn read_json(&mut self, ids: &[Option<(String, Option<usize>)>]) -> Result<Vec<Bytes>, ParquetError> {
+    fn read_json(&mut self, ids: &[Option<CutId>]) -> Result<Vec<Bytes>, ParquetError> {
         let mut json = vec![Bytes::new(); ids.len()];
         let mut malformed = false;
         self.json.read(ids.len(), |row, value| match &ids[row] {

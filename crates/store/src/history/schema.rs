@@ -125,7 +125,10 @@ pub(super) fn writer_properties(settings: &SegmentSettings) -> WriterPropertiesP
     for name in ["position", "time_ms"] {
         properties = properties.set_column_encoding(path(name), Encoding::DELTA_BINARY_PACKED);
     }
-    properties = properties.set_column_compression(path("event_uuid"), Compression::UNCOMPRESSED);
+    // What is random, and what its encoding leaves next to nothing of.
+    for name in ["event_uuid", "position", "account", "region", "time_ms", "insight", "read_only"] {
+        properties = properties.set_column_compression(path(name), Compression::UNCOMPRESSED);
+    }
     let filters = [
         ("event_id", rows),
         ("event_uuid", rows),

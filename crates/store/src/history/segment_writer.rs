@@ -252,6 +252,55 @@ fn copy_column(
     group.append_column(&Chunk { start, bytes }, close)
 }
 
+/// The texts of a column side by side, as the values that the writer takes.
+#[derive(Default)]
+struct Texts {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    defined: Vec<i16>,
+    repeated: Vec<i16>,
+}
+
+impl Texts {
+    fn push(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.ends.push(self.bytes.len());
+    }
+
+    fn push_optional(&mut self, text: Option<&str>) {
+        text.into_iter().for_each(|text| self.push(text));
+        self.defined.push(i16::from(text.is_some()));
+    }
+
+    /// Adds the list of a row. An empty one has a level and no value.
+    fn push_list<'t>(&mut self, texts: impl Iterator<Item = &'t str>) {
+        let before = self.ends.len();
+        for text in texts {
+            self.repeated.push(i16::from(self.ends.len() > before));
+            self.push(text);
+            self.defined.push(1);
+        }
+        if self.ends.len() == before {
+            self.defined.push(0);
+            self.repeated.push(0);
+        }
+    }
+
+    fn values(&mut self) -> Vec<ByteArray> {
+        let bytes = Bytes::from(std::mem::take(&mut self.bytes));
+        let mut start = 0;
+        let slice = |end| ByteArray::from(bytes.slice(std::mem::replace(&mut start, end)..end));
+        self.ends.drain(..).map(slice).collect()
+    }
+
+    fn write(mut self, group: &mut SerializedRowGroupWriter<'_, File>) -> Result<(), ParquetError> {
+        let values = self.values();
+        let levels = |levels: Vec<i16>| (!levels.is_empty()).then_some(levels);
+        let (defined, repeated) = (levels(self.defined), levels(self.repeated));
+        write::<ByteArrayType>(group, &values, defined.as_deref(), repeated.as_deref())
+    }
+}
+
 /// Writes all columns of `rows`, in the order of the schema.
 fn write_columns(
     group: &mut SerializedRowGroupWriter<'_, File>,
@@ -259,24 +308,31 @@ fn write_columns(
 ) -> Result<(), ParquetError> {
     let positions: Vec<i64> = rows.iter().map(|row| row.position.0.cast_signed()).collect();
     write::<Int64Type>(group, &positions, None, None)?;
-    write::<ByteArrayType>(group, &texts(rows, |row| row.account.as_str()), None, None)?;
-    write::<ByteArrayType>(group, &texts(rows, |row| row.region.as_str()), None, None)?;
+    let (mut accounts, mut regions) = (Texts::default(), Texts::default());
+    let mut scalars: [Texts; SCALARS.len()] = Default::default();
+    let (mut kinds, mut names) = (Texts::default(), Texts::default());
+    let mut ids = Vec::with_capacity(rows.len());
+    for row in rows {
+        accounts.push(row.account.as_str());
+        regions.push(row.region.as_str());
+        let id = row.attribute(Attribute::EventId).and_then(event_uuid::parse);
+        for (attribute, texts) in SCALARS.into_iter().zip(&mut scalars) {
+            let is_apart = attribute == Attribute::EventId && id.is_some();
+            texts.push_optional(row.attribute(attribute).filter(|_| !is_apart));
+        }
+        let resources = row.resources();
+        kinds.push_list(resources.iter().map(|(kind, _)| kind.unwrap_or_default()));
+        names.push_list(resources.iter().map(|(_, name)| name.unwrap_or_default()));
+        ids.push(id);
+    }
+    accounts.write(group)?;
+    regions.write(group)?;
     let times: Vec<i64> = rows.iter().map(|row| row.time.millis()).collect();
     write::<Int64Type>(group, &times, None, None)?;
     let insights: Vec<bool> = rows.iter().map(|row| row.insight).collect();
     write::<BoolType>(group, &insights, None, None)?;
-    let ids: Vec<Option<[u8; 16]>> =
-        rows.iter().map(|row| row.attribute(Attribute::EventId).and_then(event_uuid::parse)).collect();
-    for attribute in SCALARS {
-        let is_apart = |at: usize| attribute == Attribute::EventId && ids[at].is_some();
-        let value = |(at, row)| HistoryEvent::attribute(row, attribute).filter(|_| !is_apart(at));
-        let values: Vec<Option<&str>> = rows.iter().map(|row| &**row).enumerate().map(value).collect();
-        let levels: Vec<i16> = values.iter().map(|value| i16::from(value.is_some())).collect();
-        let values: Vec<ByteArray> = values.into_iter().flatten().map(ByteArray::from).collect();
-        write::<ByteArrayType>(group, &values, Some(&levels), None)?;
-    }
-    for attribute in [Attribute::ResourceType, Attribute::ResourceName] {
-        write_list(group, rows, attribute)?;
+    for texts in scalars.into_iter().chain([kinds, names]) {
+        texts.write(group)?;
     }
     let cuts = write_json(group, rows, &ids)?;
     let levels: Vec<i16> = ids.iter().map(|id| i16::from(id.is_some())).collect();
@@ -319,33 +375,6 @@ fn write_json(
     }
     column.close()?;
     Ok(cuts)
-}
-
-/// Writes one of the two lists of resources. An empty list has one level and no value.
-fn write_list(
-    group: &mut SerializedRowGroupWriter<'_, File>,
-    rows: &[Arc<HistoryEvent>],
-    attribute: Attribute,
-) -> Result<(), ParquetError> {
-    let (mut values, mut defined, mut repeated) = (Vec::new(), Vec::new(), Vec::new());
-    for row in rows {
-        let resources = row.resources();
-        if resources.is_empty() {
-            defined.push(0);
-            repeated.push(0);
-        }
-        for (at, (kind, name)) in resources.into_iter().enumerate() {
-            let value = if attribute == Attribute::ResourceType { kind } else { name };
-            values.push(ByteArray::from(value.unwrap_or_default()));
-            defined.push(1);
-            repeated.push(i16::from(at > 0));
-        }
-    }
-    write::<ByteArrayType>(group, &values, Some(&defined), Some(&repeated))
-}
-
-fn texts<'a>(rows: &'a [Arc<HistoryEvent>], text: impl Fn(&'a HistoryEvent) -> &'a str) -> Vec<ByteArray> {
-    rows.iter().map(|row| ByteArray::from(text(row))).collect()
 }
 
 fn write<T: DataType>(

@@ -198,7 +198,7 @@ impl LookupDraft {
 fn json(position: u64, draft: &Draft) -> String {
     let filler = "x".repeat(draft.json_size_bytes);
     let id = draft.attributes.iter().find(|(attribute, _)| *attribute == Attribute::EventId);
-    match id.filter(|_| draft.json_size_bytes % 4 > 0) {
+    match id.filter(|_| !draft.json_size_bytes.is_multiple_of(4)) {
         Some((_, id)) => format!("{position}-\"{id}\"{filler}"),
         None => format!("{position}-{filler}"),
     }
