@@ -10,6 +10,7 @@ use cairn_services::Service;
 use cairn_services::cloudtrail::{self, CloudTrail};
 use cairn_services::cloudtrail_data::CloudTrailData;
 use cairn_services::iam::{Iam, RootCredentials};
+use cairn_services::kms::Kms;
 use cairn_services::s3::S3;
 use cairn_services::sts::Sts;
 use cairn_store::blobs::FileBlobs;
@@ -46,6 +47,8 @@ const DISK_INTERVAL: Duration = Duration::from_secs(1);
 const BLOCKING_THREADS_MAX: usize = 8;
 /// How often the last use of access keys is written down.
 const KEY_USE_INTERVAL: Duration = Duration::from_secs(60);
+/// How often KMS keys are rotated and destroyed that are due.
+const KMS_INTERVAL: Duration = Duration::from_secs(60);
 /// How often blobs without an object are looked for.
 const GARBAGE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
@@ -101,6 +104,7 @@ struct Ground {
 /// The services that others than the door use.
 struct Services {
     iam: Arc<Iam>,
+    kms: Arc<Kms>,
     s3: Arc<S3>,
     blobs: FileBlobs,
     keys: SigningKeys,
@@ -234,6 +238,13 @@ fn open_services(
             Arc::clone(entropy),
             ground.sealer.clone(),
         )),
+        kms: Arc::new(Kms::new(
+            ground.catalog.clone(),
+            Arc::clone(clock),
+            Arc::clone(entropy),
+            ground.sealer.clone(),
+            ground.recorder.clone(),
+        )),
         s3: Arc::new(S3::new(
             ground.catalog.clone(),
             Arc::new(blobs.clone()),
@@ -272,6 +283,7 @@ fn open_door(
         Arc::new(CloudTrailData::new(ground.catalog.clone(), Arc::clone(&ground.ingest))),
         Arc::clone(&services.s3) as _,
         Arc::clone(&services.iam) as _,
+        Arc::clone(&services.kms) as _,
         Arc::new(Sts::new()),
     ];
     let front = Front::new(FrontSettings {
@@ -340,7 +352,7 @@ async fn start_stages(
     Ok(running)
 }
 
-/// Looks at the room on the disk, writes down when access keys were used, and removes blobs that a crash left without an object.
+/// Looks at the room on the disk, writes down when access keys were used, rotates keys, and removes blobs that a crash left without an object.
 fn start_housekeeping(running: &mut Stages, ground: &Ground, services: &Services) {
     let (space, clock) = (Arc::clone(&ground.space), Arc::clone(&ground.clock));
     running.start_timed("disk", move || {
@@ -356,6 +368,14 @@ fn start_housekeeping(running: &mut Stages, ground: &Ground, services: &Services
         async move {
             iam.flush_last_used().await?;
             Ok(clock.now().plus(KEY_USE_INTERVAL))
+        }
+    });
+    let (kms, clock) = (Arc::clone(&services.kms), Arc::clone(&ground.clock));
+    running.start_timed("kms", move || {
+        let (kms, clock) = (Arc::clone(&kms), Arc::clone(&clock));
+        async move {
+            kms.maintain().await?;
+            Ok(clock.now().plus(KMS_INTERVAL))
         }
     });
     let (s3, clock, blobs) = (Arc::clone(&services.s3), Arc::clone(&ground.clock), services.blobs.clone());

@@ -7,6 +7,7 @@ pub mod authorise;
 pub mod cloudtrail;
 pub mod cloudtrail_data;
 pub mod iam;
+pub mod kms;
 pub mod s3;
 pub mod service;
 pub mod sts;

@@ -12,6 +12,7 @@ mod iam_keys;
 mod iam_policies;
 mod iam_roles;
 mod iam_wire;
+mod kms;
 mod operations;
 mod s3;
 mod sts;

@@ -57,7 +57,8 @@ fn the_table_of_operations_is_that_of_the_services() {
     let blobs = FileBlobs::open(folder.path(), world.entropy.clone(), &Registry::new()).unwrap();
     let s3 = S3::new(world.catalog.clone(), Arc::new(blobs), world.clock.clone(), world.entropy.clone());
     let data = data_service(&world);
-    let services: [&dyn Service; 5] = [trails.service(), &data, &world.iam(), &s3, &Sts::new()];
+    let kms = world.kms(memory_log());
+    let services: [&dyn Service; 6] = [trails.service(), &data, &world.iam(), &kms, &s3, &Sts::new()];
     let text = services.into_iter().fold(HEAD.to_owned(), |text, service| text + &table(service));
 
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operations.md");

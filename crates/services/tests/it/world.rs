@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use cairn_core::{AccountId, EventId, Principal, Timestamp};
 use cairn_services::iam::Iam;
+use cairn_services::kms::Kms;
 use cairn_services::{Caller, Service};
-use cairn_store::Catalog;
+use cairn_store::{Catalog, EventLog};
 use cairn_testkit::{SeededEntropy, TestClock, fixed_sealer};
+use cairn_trail::Recorder;
 use cairn_wire::{AwsError, Call, RequestFacts};
 use serde_json::Value;
 
@@ -25,6 +27,11 @@ impl World {
         let catalog = cairn_store::catalog::sqlite::open(&folder.path().join("catalog")).unwrap();
         let clock = Arc::new(TestClock::new(Timestamp::from_seconds(1_795_281_866)));
         Self { catalog, clock, entropy: Arc::new(SeededEntropy::new(7)), _folder: folder }
+    }
+
+    pub(crate) fn kms(&self, log: Arc<dyn EventLog>) -> Kms {
+        let recorder = Recorder::new(log, self.clock.clone());
+        Kms::new(self.catalog.clone(), self.clock.clone(), self.entropy.clone(), fixed_sealer(), recorder)
     }
 
     pub(crate) fn iam(&self) -> Iam {
