@@ -4,7 +4,9 @@ import ctypes
 import json
 import signal
 import stat
+import struct
 import subprocess
+import zlib
 from collections import Counter
 
 from conftest import BINARY
@@ -21,7 +23,7 @@ def call(account, calls=5):
 
 
 def delivered(account, bucket):
-    return Counter(record["requestID"] for record in account.delivered(bucket))
+    return Counter(record.get("requestID") for record in account.delivered(bucket))
 
 
 def wait_until_delivered(account, bucket, ids, seconds=40):
@@ -193,3 +195,43 @@ def test_a_torn_write_at_the_logs_end_is_cut_and_nothing_before_it(own_server):
         events = [json.loads(event["CloudTrailEvent"]) for page in pages for event in page["Events"]]
         return all_of(ids, Counter(event["requestID"] for event in events))
     assert max(wait_for("all calls in the history", found).values()) == 1
+
+
+def append_undecodable(server, payload):
+    """Adds a sound frame to the log whose payload is no event; gives its position."""
+    segment = last_segment(server)
+    content = segment.read_bytes()
+    at, position = 32, int(segment.stem)
+    while length := struct.unpack_from("<I", content, at)[0]:
+        position = struct.unpack_from("<Q", content, at + 8)[0] + 1
+        at += 32 + length
+    rest = struct.pack("<QqIB3x", position, 0, 0, 1) + payload
+    length = struct.pack("<I", len(payload))
+    with segment.open("r+b") as file:
+        file.seek(at)
+        file.write(length + struct.pack("<I", zlib.crc32(length + rest)) + rest)
+    return position
+
+
+def test_a_log_entry_that_cannot_be_read_is_reported_as_one_event(own_server):
+    server = own_server(delivery_interval="300ms")
+    trail, bucket = Account(server).trail()
+    server.stop(signal.SIGKILL)
+    position = append_undecodable(server, b"what no version wrote")
+    for _ in range(3):
+        server.start()
+        account = Account(server)
+        ids = call(account)
+        wait_until_delivered(account, bucket, ids)
+
+        def reports():
+            found = account.client("cloudtrail").lookup_events(
+                LookupAttributes=[{"AttributeKey": "EventName", "AttributeValue": "UndecodableRecord"}])["Events"]
+            return [json.loads(event["CloudTrailEvent"]) for event in found]
+        [report] = wait_for("the report", reports)
+        details = report["serviceEventDetails"]
+        assert (details["logPosition"], details["sizeBytes"]) == (position, 21)
+        same = lambda: [e for e in account.delivered(bucket) if e["eventID"] == report["eventID"]]  # noqa: E731
+        assert wait_for("the report in a log file", same) == [report]
+        server.stop(signal.SIGKILL)
+    server.start()

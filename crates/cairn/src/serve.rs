@@ -25,7 +25,7 @@ use cairn_trail::digest::{DigestSettings, DigestStage};
 use cairn_trail::history::HistoryStage;
 use cairn_trail::intents::{self, IntentMark};
 use cairn_trail::keys::{KeySettings, SigningKeys};
-use cairn_trail::{Ingest, Recorder};
+use cairn_trail::{Ingest, Recorder, UndecodableReports};
 use cairn_wire::front::{Front, FrontSettings};
 use prometheus::Registry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -38,7 +38,7 @@ use crate::env::{key_lines, place_lines};
 use crate::failpoint;
 use crate::root_key;
 use crate::settings::Settings;
-use crate::stages::Stages;
+use crate::stages::{Behind, Stages};
 use crate::system::{SystemClock, SystemEntropy};
 
 /// How often the disk is looked at.
@@ -122,7 +122,7 @@ async fn serve(settings: &Settings, folder: &DataFolder) -> Result<(), Box<dyn E
 
     let server = Server::bind(settings.listen, settings.tls.as_ref()).await?;
     let (stop, stopped) = watch::channel(false);
-    let stages = start_stages(settings, &ground, &services, stopped.clone()).await?;
+    let stages = start_stages(settings, &ground, &services, root.account.clone(), stopped.clone()).await?;
     let place = folder.write_server(&server.endpoint(), &settings.region)?;
     folder.write_credentials(&all_root_keys(&services.iam).await?, &ground.sealer)?;
     announce(settings, &place, &root);
@@ -310,10 +310,12 @@ async fn start_stages(
     settings: &Settings,
     ground: &Ground,
     services: &Services,
+    first_account: AccountId,
     stopped: watch::Receiver<bool>,
 ) -> Result<Stages, Box<dyn Error>> {
     let (log, clock, registry) = (&ground.log, &ground.clock, &ground.registry);
-    let history = HistoryStage::new(Arc::clone(log), Arc::clone(&ground.history), Arc::clone(clock));
+    let history = HistoryStage::new(Arc::clone(log), Arc::clone(&ground.history), Arc::clone(clock))
+        .setting_aside(ground.catalog.clone());
     history.register(registry)?;
     // Before the first call: what was only in memory when the last server stopped is to be found again.
     history.run_once().await?;
@@ -340,14 +342,17 @@ async fn start_stages(
     running.start_delivery(Arc::clone(&delivery));
     running.start_digest(digest);
     let intents = IntentMark::new(ground.recorder.clone(), ground.catalog.clone());
-    running.start_trim(
-        settings.delivery_interval,
+    let reports = Arc::new(UndecodableReports::new(
         Arc::clone(log),
-        Arc::clone(&ground.history),
-        delivery,
-        intents,
-        Arc::clone(&ground.ingest),
-    );
+        ground.catalog.clone(),
+        Arc::clone(clock),
+        first_account,
+        settings.region.clone(),
+    ));
+    running.start_reports(Arc::clone(&reports));
+    let (history, ingest) = (Arc::clone(&ground.history), Arc::clone(&ground.ingest));
+    let behind = Behind { history, delivery, intents, ingest, reports };
+    running.start_trim(settings.delivery_interval, Arc::clone(log), behind);
     start_housekeeping(&mut running, ground, services);
     Ok(running)
 }

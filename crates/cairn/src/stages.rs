@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cairn_core::{Clock, Timestamp};
 use cairn_store::{EventLog, History};
+use cairn_trail::UndecodableReports;
 use cairn_trail::delivery::DeliveryStage;
 use cairn_trail::digest::DigestStage;
 use cairn_trail::history::HistoryStage;
@@ -26,6 +27,9 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 const TRIM_INTERVAL_MIN: Duration = Duration::from_secs(1);
 const TRIM_INTERVAL_MAX: Duration = Duration::from_secs(60);
 
+/// How often it is looked for log entries that could not be read.
+const REPORT_INTERVAL: Duration = Duration::from_secs(2);
+
 /// The running stages.
 pub struct Stages {
     tasks: JoinSet<()>,
@@ -35,6 +39,20 @@ pub struct Stages {
     failures: IntCounterVec,
     log_start: IntGauge,
     log_end: IntGauge,
+}
+
+/// Those whom the log is kept for.
+pub struct Behind {
+    /// The event history.
+    pub history: Arc<dyn History>,
+    /// The trails.
+    pub delivery: Arc<DeliveryStage>,
+    /// The open intents.
+    pub intents: IntentMark,
+    /// What was ingested.
+    pub ingest: Arc<Ingest>,
+    /// What could not be read.
+    pub reports: Arc<UndecodableReports>,
 }
 
 type StageResult = Result<Timestamp, Box<dyn Error + Send + Sync>>;
@@ -104,27 +122,32 @@ impl Stages {
         });
     }
 
+    /// Starts to report what could not be read in the log.
+    pub fn start_reports(&mut self, reports: Arc<UndecodableReports>) {
+        let clock = Arc::clone(&self.clock);
+        self.start_timed("undecodable records", move || {
+            let (reports, clock) = (Arc::clone(&reports), Arc::clone(&clock));
+            async move {
+                reports.run_once().await?;
+                Ok(clock.now().plus(REPORT_INTERVAL))
+            }
+        });
+    }
+
     /// Starts to let go of the log's entries that neither the history, nor a trail, nor an intent needs any more, nor the
     /// ingest to know what it took.
-    pub fn start_trim(
-        &mut self,
-        delivery_interval: Duration,
-        log: Arc<dyn EventLog>,
-        history: Arc<dyn History>,
-        delivery: Arc<DeliveryStage>,
-        intents: IntentMark,
-        ingest: Arc<Ingest>,
-    ) {
-        let (intents, clock) = (Arc::new(intents), Arc::clone(&self.clock));
+    pub fn start_trim(&mut self, delivery_interval: Duration, log: Arc<dyn EventLog>, behind: Behind) {
+        let (behind, clock) = (Arc::new(behind), Arc::clone(&self.clock));
         let (log_start, log_end) = (self.log_start.clone(), self.log_end.clone());
         self.start_timed("trim", move || {
-            let (log, history, delivery) = (Arc::clone(&log), Arc::clone(&history), Arc::clone(&delivery));
+            let (log, behind) = (Arc::clone(&log), Arc::clone(&behind));
             let (clock, log_start, log_end) = (Arc::clone(&clock), log_start.clone(), log_end.clone());
-            let (intents, ingest) = (Arc::clone(&intents), Arc::clone(&ingest));
             async move {
-                let unsettled = intents.advance().await?;
-                let needed = history.durable_position().await?.min(delivery.needed_from().await?);
-                let needed = needed.min(unsettled).min(ingest.needed_from());
+                let unsettled = behind.intents.advance().await?;
+                let delivered = behind.delivery.needed_from().await?;
+                let needed = behind.history.durable_position().await?.min(delivered);
+                let needed = needed.min(unsettled).min(behind.ingest.needed_from());
+                let needed = needed.min(behind.reports.needed_from().await?);
                 log.trim(needed).await?;
                 log_start.set(i64::try_from(log.start().0)?);
                 log_end.set(i64::try_from(log.end().0)?);

@@ -12,10 +12,14 @@ use cairn_core::record::resources::lookup_resources;
 use cairn_core::record::{Category, Facts, RecordError};
 use cairn_core::{Clock, Record};
 use cairn_store::history::{Attribute, HistoryError};
-use cairn_store::{Entry, EntryKind, EventLog, History, HistoryEvent, LogError, LogPosition};
+use cairn_store::{
+    Catalog, CatalogError, Entry, EntryKind, EventLog, History, HistoryEvent, LogError, LogPosition,
+};
 use prometheus::{IntCounter, IntGauge};
 use serde::Deserialize;
 use tokio::sync::Mutex;
+
+use crate::undecodable::{self, Undecodable};
 
 /// Entries read from the log at once.
 pub const READ_ENTRIES_MAX: usize = 1_024;
@@ -28,6 +32,9 @@ pub enum HistoryStageError {
     /// The log could not be read.
     #[error("the history stage could not read the event log")]
     Log(#[from] LogError),
+    /// What cannot be read could not be set aside.
+    #[error("the history stage could not use the catalog")]
+    Catalog(#[from] CatalogError),
     /// The history could not take events or be maintained.
     #[error("the history stage could not fill the event history")]
     History(#[from] HistoryError),
@@ -49,6 +56,8 @@ pub struct HistoryStage {
     log: Arc<dyn EventLog>,
     history: Arc<dyn History>,
     clock: Arc<dyn Clock>,
+    /// Where entries that cannot be read are set aside.
+    catalog: Option<Catalog>,
     /// Where the next run goes on; none before the first.
     position: Mutex<Option<LogPosition>>,
     metrics: Metrics,
@@ -57,7 +66,13 @@ pub struct HistoryStage {
 impl HistoryStage {
     /// A stage from `log` to `history`.
     pub fn new(log: Arc<dyn EventLog>, history: Arc<dyn History>, clock: Arc<dyn Clock>) -> Self {
-        Self { log, history, clock, position: Mutex::default(), metrics: Metrics::new() }
+        Self { log, history, clock, catalog: None, position: Mutex::default(), metrics: Metrics::new() }
+    }
+
+    /// The same stage, which sets aside in `catalog` what it cannot read, to be reported as an event.
+    #[must_use]
+    pub fn setting_aside(self, catalog: Catalog) -> Self {
+        Self { catalog: Some(catalog), ..self }
     }
 
     /// Shows the stage's metrics on `registry`.
@@ -91,6 +106,8 @@ impl HistoryStage {
             let up_to = LogPosition(last.0 + 1);
             let (events, undecodable) = history_events(&entries);
             let taken = events.len() as u64;
+            // Before the history is past them: an entry that is not set aside could be trimmed away unseen.
+            let undecodable = self.set_aside(undecodable).await?;
             self.history.ingest(events, up_to).await?;
             self.metrics.note(taken, undecodable, up_to);
             progress.events += taken;
@@ -103,6 +120,18 @@ impl HistoryStage {
         *held = Some(position);
         self.history.maintain(self.clock.now()).await?;
         Ok(progress)
+    }
+
+    /// Keeps entries that cannot be read; says how many there are.
+    async fn set_aside(&self, entries: Vec<(LogPosition, Undecodable)>) -> Result<u64, CatalogError> {
+        let count = entries.len() as u64;
+        if let Some(catalog) = self.catalog.as_ref().filter(|_| count > 0) {
+            let work = catalog.write(move |tx| {
+                entries.iter().try_for_each(|(position, entry)| undecodable::set_aside(tx, *position, entry))
+            });
+            work.await?;
+        }
+        Ok(count)
     }
 
     /// `position`, or the start of the log where that is later: then entries were let go before the history had
@@ -123,17 +152,17 @@ impl HistoryStage {
     }
 }
 
-/// The events among `entries` that belong in the history, and the number of entries that could not be read.
-fn history_events(entries: &[(LogPosition, Entry)]) -> (Vec<HistoryEvent>, u64) {
+/// The events among `entries` that belong in the history, and the entries that could not be read.
+fn history_events(entries: &[(LogPosition, Entry)]) -> (Vec<HistoryEvent>, Vec<(LogPosition, Undecodable)>) {
     let mut events = Vec::with_capacity(entries.len());
-    let mut undecodable = 0;
+    let mut undecodable = Vec::new();
     for (position, entry) in entries {
         match entry.kind {
             EntryKind::Intent => {}
             EntryKind::Event | EntryKind::Ingested => match history_event(*position, &entry.payload) {
                 Ok(event) => events.extend(event),
                 Err(error) => {
-                    undecodable += 1;
+                    undecodable.push((*position, Undecodable::new(entry, &error)));
                     let reason: &dyn std::error::Error = &error;
                     tracing::error!(
                         position = position.0,

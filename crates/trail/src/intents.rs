@@ -12,12 +12,11 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use cairn_core::record::build::CallEvent;
 use cairn_core::{Clock, Record};
-use cairn_store::catalog::Key;
 use cairn_store::{Catalog, CatalogError, Entry, EntryKind, EventLog, LogPosition, Table};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::undecodable::{UNDECODABLE, Undecodable};
+use crate::undecodable::{self, Undecodable};
 use crate::{Recorder, StageError};
 
 /// The version of intents that this program writes, and the newest it reads.
@@ -197,5 +196,5 @@ async fn set_intent_aside(
         "an intent cannot be read"
     );
     let set_aside = Undecodable::new(entry, error);
-    catalog.write(move |tx| UNDECODABLE.put(tx, Key::new().number(position.0).bytes(), &set_aside)).await
+    catalog.write(move |tx| undecodable::set_aside(tx, position, &set_aside)).await
 }

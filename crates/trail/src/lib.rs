@@ -28,3 +28,4 @@ pub use history::HistoryStage;
 pub use ingest::Ingest;
 pub use keys::{KeySettings, PublicKey, SigningKeys};
 pub use record::Recorder;
+pub use undecodable::UndecodableReports;

@@ -6,6 +6,7 @@
     reason = "a test may stop where it stands, and says what it skips"
 )]
 
+mod audit_events;
 mod cloudtrail;
 mod iam;
 mod iam_keys;

@@ -32,7 +32,7 @@ use crate::bucket::Bucket;
 use crate::chain::{DELIVERED, state_key};
 use crate::config::{TRAILS, Trail, trail_key};
 use crate::lease::{Fence, Leases, Refused};
-use crate::undecodable::UNDECODABLE;
+use crate::undecodable;
 use crate::{LoggingSpan, StageError};
 
 /// How many trails are worked on at the same time.
@@ -339,7 +339,7 @@ impl DeliveryStage {
                 return Ok(());
             };
             for (position, set_aside) in &undecodable {
-                UNDECODABLE.put(tx, Key::new().number(position.0).bytes(), set_aside)?;
+                undecodable::set_aside(tx, *position, set_aside)?;
             }
             commit::move_cursor(tx, &state, live, cursor)?;
             if !is_empty {

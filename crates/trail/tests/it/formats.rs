@@ -12,7 +12,7 @@ use super::world::{DELIVERY_S, DIGEST_S, HOME, World, trail};
 const ROWS_V1: &str = include_str!("golden/rows-v1.txt");
 
 /// The tables of the stages, whose names the doubles need for as long as the program runs.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "trail.config",
     "trail.cursor",
     "trail.delivered",
@@ -23,6 +23,7 @@ const TABLES: [&str; 10] = [
     "trail.signing_key",
     "trail.status",
     "trail.undecodable",
+    "trail.undecodable_unreported",
 ];
 
 /// Two events and something that is none; the bucket refuses after the first.

@@ -18,4 +18,5 @@ mod history;
 mod ingest;
 mod intents;
 mod simulation;
+mod undecodable;
 mod world;
