@@ -92,7 +92,7 @@ impl Span {
 }
 
 /// A string without its escapes; none where they are no Unicode text.
-fn unescaped(raw: &str) -> Option<String> {
+pub(super) fn unescaped(raw: &str) -> Option<String> {
     serde_json::from_str(&format!("\"{raw}\"")).ok()
 }
 

@@ -6,21 +6,16 @@
 
 mod arn;
 mod rules;
-
-use serde_json::Value;
+mod strings;
 
 use super::Facts;
-use super::scan::{ScanError, Scanner};
 use rules::Rule;
+use strings::each_string;
 
 /// Resources of one event at most; a call that lists more is found by the first ones.
 pub const RESOURCES_MAX: usize = 100;
 /// The length of a resource's name at most, in bytes: that of the longest ARN. Longer texts are no names.
 pub const RESOURCE_NAME_BYTES_MAX: usize = 2048;
-/// How deep members are looked for: what is nested deeper is content, such as a policy.
-const MEMBER_DEPTH_MAX: usize = 8;
-/// How deep values are read at all.
-const LEVELS_MAX: usize = 32;
 /// What stands in a record in the place of a value that must not be shown.
 const HIDDEN: &str = "HIDDEN_DUE_TO_SECURITY_REASONS";
 
@@ -73,100 +68,36 @@ impl Found {
         }
     }
 
-    /// Adds what `rules` find among the members of a JSON text. One that is nested too deeply to be read has none.
+    /// Adds what `rules` find among the members of a JSON text.
     fn add_members(&mut self, json: &str, rules: &[Rule]) {
-        let has = |part: &str| memchr::memmem::find(json.as_bytes(), part.as_bytes()).is_some();
-        // Few texts have escapes or name an object: the others are what they look like, and are read as they stand.
-        if has("\\") || (has("\"bucketName\"") && has("\"key\"")) {
-            self.add_members_of_value(json, rules);
-        } else {
-            let mut plain =
-                PlainText { text: json, scanner: Scanner::new(json.as_bytes()), path: Vec::new() };
-            let mut sound = Found::default();
-            let read = plain.walk(0, &mut |path, text| sound.add_by_rules(path, text, rules));
-            if read.is_ok() {
-                sound.0.into_iter().for_each(|found| self.add_one(found.kind.as_deref(), &found.name));
-            }
-        }
-    }
-
-    fn add_members_of_value(&mut self, json: &str, rules: &[Rule]) {
-        let Ok(value) = serde_json::from_str::<Value>(json) else { return };
-        if let (Some(bucket), Some(key)) = (text(&value, "bucketName"), text(&value, "key")) {
+        if memchr::memmem::find(json.as_bytes(), b"\"bucketName\"").is_some()
+            && let (Some(bucket), Some(key)) = (text(json, "bucketName"), text(json, "key"))
+        {
             self.add(Some("AWS::S3::Object"), &format!("arn:aws:s3:::{bucket}/{key}"));
         }
-        self.walk(&value, rules, &mut Vec::new());
-    }
-
-    fn walk<'v>(&mut self, value: &'v Value, rules: &[Rule], path: &mut Vec<&'v str>) {
-        match value {
-            Value::Object(members) if path.len() < MEMBER_DEPTH_MAX => {
-                for (name, member) in members {
-                    path.push(name);
-                    self.walk(member, rules, path);
-                    path.pop();
-                }
+        each_string(json, &mut |path, text| {
+            for rule in rules.iter().filter(|rule| rule.matches(path)) {
+                self.add(Some(arn::kind(text).filter(|_| rule.arn_tells).unwrap_or(rule.kind)), text);
             }
-            Value::Array(elements) => elements.iter().for_each(|element| self.walk(element, rules, path)),
-            Value::String(text) => self.add_by_rules(path, text, rules),
-            _ => {}
-        }
-    }
-
-    fn add_by_rules(&mut self, path: &[&str], text: &str, rules: &[Rule]) {
-        for rule in rules.iter().filter(|rule| rule.matches(path)) {
-            self.add(Some(arn::kind(text).filter(|_| rule.arn_tells).unwrap_or(rule.kind)), text);
-        }
+        });
     }
 }
 
-/// A JSON text without escapes, being read.
-struct PlainText<'a> {
-    text: &'a str,
-    scanner: Scanner<'a>,
-    /// The names of the members around the place.
-    path: Vec<&'a str>,
-}
-
-impl<'a> PlainText<'a> {
-    /// Shows each text with its path. `levels` are around the value.
-    fn walk(&mut self, levels: usize, show: &mut impl FnMut(&[&str], &str)) -> Result<(), ScanError> {
-        match self.scanner.peek() {
-            Some(b'"') => {
-                let text = self.scanner.string()?;
-                show(&self.path, &self.text[text.start..text.end]);
-            }
-            Some(b'{') if self.path.len() < MEMBER_DEPTH_MAX && levels < LEVELS_MAX => {
-                self.scanner.enter(true);
-                let mut is_first = true;
-                while let Some(name) = self.scanner.next_member(is_first)? {
-                    is_first = false;
-                    self.path.push(&self.text[name.start..name.end]);
-                    self.walk(levels + 1, show)?;
-                    self.path.pop();
-                }
-            }
-            Some(b'[') if levels < LEVELS_MAX => {
-                self.scanner.enter(false);
-                let mut is_first = true;
-                while self.scanner.next_element(is_first)? {
-                    is_first = false;
-                    self.walk(levels + 1, show)?;
-                }
-            }
-            _ => self.scanner.skip()?,
+/// The text that is the member `name` of the object `json`, the last where there are several.
+fn text(json: &str, name: &str) -> Option<String> {
+    let mut found = None;
+    each_string(json, &mut |path, text| {
+        if *path == [name] {
+            found = Some(text.to_owned());
         }
-        Ok(())
-    }
-}
-
-fn text<'v>(value: &'v Value, member: &str) -> Option<&'v str> {
-    value.get(member)?.as_str()
+    });
+    found
 }
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use serde_json::Value;
 
     use super::super::Record;
     use super::*;
@@ -303,32 +234,6 @@ mod tests {
             }
         }
         events
-    }
-
-    #[test]
-    fn texts_are_read_as_they_stand_with_the_result_of_taking_them_apart() {
-        let mut texts = vec![
-            r#"{"bucketName":"b","Key":"k","x":[["i-1"],{"bucketName":"c"}]}"#.to_owned(),
-            r#" { "bucketName" : [ "a" , { "bucketName" : "b" } ] , "n" : null , "e" : { } } "#.to_owned(),
-            format!("{}\"x\"{}", "[".repeat(20), "]".repeat(20)),
-            r#""text""#.to_owned(),
-            "null".to_owned(),
-        ];
-        for event in recorded_events() {
-            let record = Record::trusted(event);
-            let facts = record.facts().unwrap();
-            let parts = [facts.request_parameters, facts.response_elements];
-            texts.extend(parts.into_iter().flatten().filter(|text| !text.contains('\\')).map(str::to_owned));
-        }
-        for text in texts {
-            for source in ["s3.amazonaws.com", "ec2.amazonaws.com", "iam.amazonaws.com", "ssm.amazonaws.com"]
-            {
-                let (mut apart, mut plain) = (Found::default(), Found::default());
-                apart.add_members_of_value(&text, rules::of(source));
-                plain.add_members(&text, rules::of(source));
-                assert_eq!(plain.0, apart.0, "{source} {text}");
-            }
-        }
     }
 
     /// The numbers were counted apart from this program, with a script over the same files.

@@ -15,12 +15,24 @@ pub(super) struct Rule {
 
 impl Rule {
     /// Whether the rule's path is the end of `path`.
-    pub(super) fn matches(&self, path: &[&str]) -> bool {
-        if let Some(outermost) = self.path.strip_prefix('/') {
-            return *path == [outermost];
+    pub(super) fn matches(&self, path: &[impl AsRef<str>]) -> bool {
+        let Some(innermost) = path.last().map(AsRef::as_ref) else { return false };
+        // Nearly all rules end here, and all of them are asked for each text.
+        if self.path.as_bytes().last() != innermost.as_bytes().last() {
+            return false;
         }
-        let mut member = path.iter().rev();
-        self.path.rsplit('.').all(|name| member.next() == Some(&name))
+        if let Some(outermost) = self.path.strip_prefix('/') {
+            return path.len() == 1 && innermost == outermost;
+        }
+        let mut rest = self.path;
+        for name in path.iter().rev() {
+            match rest.strip_suffix(name.as_ref()) {
+                Some("") => return true,
+                Some(outer) if outer.ends_with('.') => rest = &outer[..outer.len() - 1],
+                _ => return false,
+            }
+        }
+        false
     }
 }
 
