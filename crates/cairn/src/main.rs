@@ -7,6 +7,7 @@ mod data_folder;
 mod door;
 mod env;
 mod failpoint;
+mod fetch;
 mod rekey;
 mod root_key;
 mod serve;

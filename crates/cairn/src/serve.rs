@@ -36,6 +36,7 @@ use crate::data_folder::{DataFolder, RootKeys, ServerFile};
 use crate::door::{BUFFERED_BODY_BYTES_MAX, Door, DoorParts, Server};
 use crate::env::{key_lines, place_lines};
 use crate::failpoint;
+use crate::fetch::NetFetch;
 use crate::root_key;
 use crate::settings::Settings;
 use crate::stages::{Behind, Stages};
@@ -278,13 +279,20 @@ fn open_door(
         changed: Arc::new(move || wake.notify_waiters()),
         settings: cloudtrail::Settings::default(),
     });
+    let sts = Arc::new(Sts::new(
+        ground.sealer.clone(),
+        Arc::clone(&services.iam) as _,
+        Arc::new(NetFetch::new()),
+        Arc::clone(&ground.clock),
+        Arc::clone(&ground.entropy),
+    ));
     let embedded: Vec<Arc<dyn Service>> = vec![
         Arc::new(cloudtrail),
         Arc::new(CloudTrailData::new(ground.catalog.clone(), Arc::clone(&ground.ingest))),
         Arc::clone(&services.s3) as _,
         Arc::clone(&services.iam) as _,
         Arc::clone(&services.kms) as _,
-        Arc::new(Sts::new()),
+        Arc::clone(&sts) as _,
     ];
     let front = Front::new(FrontSettings {
         s3_hosts: settings.s3_hosts.clone(),
@@ -294,6 +302,7 @@ fn open_door(
         front,
         services: embedded,
         iam: Arc::clone(&services.iam),
+        sessions: sts.sessions(),
         recorder: ground.recorder.clone(),
         recording: settings.recording,
         ingest: Arc::clone(&ground.ingest),

@@ -13,7 +13,7 @@ use cairn_core::policy::{
 };
 use cairn_wire::AwsError;
 
-use crate::{Caller, ResourcePolicy, Target};
+use crate::{Caller, ResourcePolicy, Target, sts};
 
 /// What the root of a bucket's owner may do whatever the bucket's policy says.
 const MENDING_ACTIONS: [&str; 3] = ["s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"];
@@ -27,6 +27,11 @@ const QUERY_SERVICES: [&str; 2] = ["iam", "sts"];
 /// AWS's refusal in the words and with the status of the service's protocol; an internal error where the resource's
 /// stored policy cannot be read.
 pub fn authorise(caller: &Caller, target: &Target) -> Result<(), AwsError> {
+    sts::check_session(caller, &target.action)?;
+    let unconditional = sts::UNCONDITIONAL_ACTIONS.contains(&target.action.as_str());
+    if unconditional && caller.principal.account() == Some(&caller.account) {
+        return Ok(());
+    }
     let verdict = verdict(caller, target)?;
     if verdict.allowed { Ok(()) } else { Err(refused(caller, target, &verdict.reason)) }
 }
@@ -137,10 +142,19 @@ fn principal_type(principal: &Principal) -> Option<&'static str> {
 fn session_context(caller: &Caller) -> Vec<(String, Vec<String>)> {
     let mut context = Vec::new();
     let mut put = |key: &str, value: String| context.push((key.to_owned(), vec![value]));
+    // The first of several keys of one name counts.
+    if caller.mfa_verified {
+        put("aws:MultiFactorAuthPresent", true.to_string());
+        put("aws:MultiFactorAuthAge", 0.to_string());
+    }
     if let Some(session) = &caller.session {
         put("aws:TokenIssueTime", session.created.iso());
-        put("aws:MultiFactorAuthPresent", session.mfa_authenticated.to_string());
-        if session.mfa_authenticated {
+        // Of a role's session the records know whether it began with MFA, but "the temporary credentials returned by
+        // AssumeRole do not include MFA information in the context".
+        let own = matches!(caller.principal, Principal::IamUser { .. } | Principal::Root { .. });
+        let with_mfa = own && session.mfa_authenticated;
+        put("aws:MultiFactorAuthPresent", with_mfa.to_string());
+        if with_mfa {
             let age_seconds = caller.now.seconds().saturating_sub(session.created.seconds());
             put("aws:MultiFactorAuthAge", age_seconds.to_string());
         }
@@ -152,7 +166,6 @@ fn session_context(caller: &Caller) -> Vec<(String, Vec<String>)> {
         }
     }
     let session_tags = caller.session.as_ref().map_or(&[][..], |session| &session.tags);
-    // The first of several keys of one name counts.
     for (key, value) in session_tags.iter().chain(&caller.rights.tags) {
         put(&format!("aws:PrincipalTag/{key}"), value.clone());
     }
@@ -163,6 +176,13 @@ fn session_context(caller: &Caller) -> Vec<(String, Vec<String>)> {
 fn refused(caller: &Caller, target: &Target, reason: &Reason) -> AwsError {
     let service = target.action.split(':').next().unwrap_or_default();
     let is_query = QUERY_SERVICES.contains(&service);
+    if matches!(caller.principal, Principal::WebIdentityUser { .. }) {
+        return AwsError::with_status(
+            403,
+            "AccessDenied",
+            format!("Not authorized to perform {}", target.action),
+        );
+    }
     let Some(arn) = caller.principal.arn() else {
         return match service {
             "s3" => AwsError::with_status(403, "AccessDenied", "Access Denied"),

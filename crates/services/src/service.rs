@@ -18,6 +18,8 @@ pub struct Caller {
     pub access_key_id: Option<String>,
     /// The session, where that key is a temporary one.
     pub session: Option<Arc<Session>>,
+    /// Whether the call came with an MFA device's code that was right.
+    pub mfa_verified: bool,
     /// The account that the call acts in: the principal's own; for anonymous calls that of the resource's owner.
     pub account: AccountId,
     /// The region that the call was signed for.
@@ -114,6 +116,12 @@ pub trait Service: Send + Sync + 'static {
     /// The operations that the service has. All others of the model answer AWS's unsupported-operation error.
     fn operations(&self) -> &'static [Operation];
 
+    /// Finds out what the call itself proves of its caller, before it is authorised: by an MFA device's code, or by an
+    /// identity provider's token in a call that is not signed.
+    async fn recognise(&self, _caller: &mut Caller, _call: &Call) -> Result<(), AwsError> {
+        Ok(())
+    }
+
     /// What `call` is about. It must not change anything; a call on something that does not exist still has a target.
     async fn target(&self, caller: &Caller, call: &Call) -> Result<Target, AwsError>;
 
@@ -138,6 +146,17 @@ pub trait Service: Send + Sync + 'static {
     /// The response elements of a write as the record shows them, where they are not simply the result in lower camel
     /// case.
     fn recorded_reply(&self, _operation: &Operation, _result: &Value) -> Option<Value> {
+        None
+    }
+
+    /// The response elements of a read. AWS records none, except of calls that make credentials.
+    fn recorded_read(&self, _operation: &Operation, _result: &Value) -> Option<Value> {
+        None
+    }
+
+    /// The account that a successful call on `target` also concerns: if it is not the caller's, both get a record, with
+    /// one sharedEventID.
+    fn also_concerned(&self, _operation: &str, _target: &Target) -> Option<AccountId> {
         None
     }
 

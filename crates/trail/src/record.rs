@@ -27,7 +27,7 @@ struct Open {
     /// Each one's number, and where the log ended before it was appended.
     from: BTreeMap<u64, LogPosition>,
     /// Records that the log could not take after their calls had run.
-    late: Vec<(OpenIntent, Entry)>,
+    late: Vec<(OpenIntent, Vec<Entry>)>,
 }
 
 /// An intent that is durable and waits for its event.
@@ -58,7 +58,8 @@ impl Recorder {
         }
     }
 
-    /// Appends the record of one call, which settles its intent where there is one; durable on return.
+    /// Appends the record of one call, which settles its intent where there is one; durable on return. A call that
+    /// concerns two accounts has a `twin` for the other one: both are appended at once or neither is.
     ///
     /// # Errors
     /// The log's own failure. The caller must then not see a success. The record of a call with an intent is kept for
@@ -66,18 +67,24 @@ impl Recorder {
     pub async fn record(
         &self,
         event: CallEvent,
+        twin: Option<CallEvent>,
         intent: Option<OpenIntent>,
     ) -> Result<(LogPosition, Record), LogError> {
         let record = event.into_record();
-        let appended = self.append(EntryKind::Event, record.json().clone()).await;
+        let twin = twin.map(|twin| twin.into_record().json().clone());
+        let entries: Vec<Entry> = [record.json().clone()]
+            .into_iter()
+            .chain(twin)
+            .map(|payload| self.entry(EntryKind::Event, payload))
+            .collect();
+        let appended = self.log.append(entries.clone()).await;
         match (appended, intent) {
             (Ok(position), intent) => {
                 intent.into_iter().for_each(|intent| self.settle(intent));
                 Ok((position, record))
             }
             (Err(error), intent) => {
-                let entry = self.entry(EntryKind::Event, record.json().clone());
-                self.open().late.extend(intent.map(|intent| (intent, entry)));
+                self.open().late.extend(intent.map(|intent| (intent, entries)));
                 Err(error)
             }
         }
@@ -89,9 +96,9 @@ impl Recorder {
     /// The log's own failure; they are then tried again by the next call.
     pub async fn record_late(&self) -> Result<(), LogError> {
         loop {
-            let Some((intent, entry)) = self.open().late.pop() else { return Ok(()) };
-            if let Err(error) = self.log.append(vec![entry.clone()]).await {
-                self.open().late.push((intent, entry));
+            let Some((intent, entries)) = self.open().late.pop() else { return Ok(()) };
+            if let Err(error) = self.log.append(entries.clone()).await {
+                self.open().late.push((intent, entries));
                 return Err(error);
             }
             self.settle(intent);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cairn_core::{Principal, Region, Session, Timestamp};
 use cairn_services::iam::{Credential, Iam};
+use cairn_services::sts::{Found, Sessions};
 use cairn_wire::front::{Front, Signing};
 use cairn_wire::sigv4::{self, Claim, Limits, SignedPayload};
 use cairn_wire::{AwsError, Body};
@@ -28,7 +29,7 @@ pub enum Identified {
         /// The claim.
         claim: Box<Claim>,
         /// The key.
-        credential: Credential,
+        credential: Box<Credential>,
     },
     /// A stranger: the error says why.
     Stranger {
@@ -64,29 +65,46 @@ impl Claimed {
         }
     }
 
-    /// Looks up the key that the signature names.
-    pub async fn identify(self, iam: &Iam) -> Identified {
+    /// Looks up the key that the signature names, and the session of a temporary one.
+    pub async fn identify(self, iam: &Iam, sessions: &Sessions, now: Timestamp) -> Identified {
         let claim = match self {
             Self::Nothing => return Identified::Anonymous,
             Self::Malformed(error) => return Identified::Stranger { claim: None, error },
             Self::Signature(claim) => claim,
         };
-        match iam.find_access_key(&claim.access_key_id).await {
-            // All keys are long-term ones, which come without a session token.
-            Ok(Some(credential)) if credential.active => match claim.check_token(None) {
-                Ok(()) => Identified::Holder { claim, credential },
-                Err(error) => Identified::Stranger { claim: Some(claim), error },
-            },
-            Ok(_) => {
+        let found = if Sessions::is_temporary(&claim.access_key_id) {
+            sessions.find(&claim.access_key_id, claim.security_token.as_deref(), now).await
+        } else {
+            // A long-term key comes without a session token.
+            iam.find_access_key(&claim.access_key_id).await.map(|credential| match credential {
+                Some(credential) if credential.active && claim.security_token.is_none() => {
+                    Found::Holder(Box::new(credential))
+                }
+                Some(credential) if credential.active => Found::Invalid,
+                _ => Found::NoToken,
+            })
+        };
+        let stranger = |claim: Box<Claim>, error| Identified::Stranger { claim: Some(claim), error };
+        match found {
+            Ok(Found::Holder(credential)) => Identified::Holder { claim, credential },
+            Ok(Found::NoToken) => {
                 let error = claim.unknown_access_key();
-                Identified::Stranger { claim: Some(claim), error }
+                stranger(claim, error)
+            }
+            Ok(Found::Invalid) => {
+                let error = claim.invalid_token();
+                stranger(claim, error)
+            }
+            Ok(Found::Expired) => {
+                let error = claim.expired_token();
+                stranger(claim, error)
             }
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "an access key cannot be looked up"
                 );
-                Identified::Stranger { claim: Some(claim), error: AwsError::internal(error) }
+                stranger(claim, AwsError::internal(error))
             }
         }
     }

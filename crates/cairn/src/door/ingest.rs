@@ -95,7 +95,7 @@ impl Door {
         arrival: &Arrival,
         sketch: &mut Sketch,
     ) -> Taken {
-        let identified = claim.identify(&self.parts.iam).await;
+        let identified = claim.identify(&self.parts.iam, &self.parts.sessions, arrival.now).await;
         sketch.set_identity(&identified);
         // Neither the body of a stranger nor more bodies at a time than there is room for are read.
         let admitted = match &identified {

@@ -3,13 +3,14 @@
 //! On the road: between the socket and the services. Steps, in this order: find the service and operation, verify the
 //! signature, decode, check, authorise, handle, record, reply. Invariants: no reply leaves before its event is
 //! durable; every call whose operation is known is recorded, also one that was denied or failed or whose client went
-//! away; in strict mode no mutating call is handled before its intent is durable; a caller whose signature does not
+//! away, but for failed calls of nobody known past what [`strangers`] admits; in strict mode no mutating call is handled before its intent is durable; a caller whose signature does not
 //! verify reaches no service.
 
 mod identify;
 mod ingest;
 mod server;
 mod sketch;
+mod strangers;
 mod underway;
 mod whole_body;
 
@@ -20,9 +21,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cairn_core::policy::Rights;
+use cairn_core::record::build::CallEvent;
 use cairn_core::{AccountId, Clock, Entropy, EventId, Principal, Timestamp};
 use cairn_services::authorise::authorise;
 use cairn_services::iam::Iam;
+use cairn_services::sts::Sessions;
 use cairn_services::{Access, Caller, EventKind, Operation, Service};
 use cairn_store::space::SpaceWatch;
 use cairn_trail::{Ingest, Recorder};
@@ -36,6 +39,7 @@ use tokio::sync::Semaphore;
 
 pub use server::{Server, TlsSettings};
 use sketch::Sketch;
+use strangers::Strangers;
 use underway::Underway;
 use whole_body::{Room, WholeBody};
 
@@ -78,6 +82,8 @@ pub struct DoorParts {
     pub services: Vec<Arc<dyn Service>>,
     /// Who has which key.
     pub iam: Arc<Iam>,
+    /// Who holds temporary keys.
+    pub sessions: Sessions,
     /// Where events go.
     pub recorder: Recorder,
     /// Whether intents come before mutating calls.
@@ -105,6 +111,7 @@ pub struct Door {
     calls: IntCounterVec,
     unrecorded: IntCounterVec,
     room: Room,
+    strangers: Strangers,
     underway: Underway,
     ingest_places: Semaphore,
     /// For bodies that are put aside until their signatures verify.
@@ -139,7 +146,7 @@ impl Door {
             &["service", "operation", "code"],
         )?;
         let unrecorded = IntCounterVec::new(
-            Opts::new("cairn_unrecorded_requests_total", "requests that named no operation, by error code"),
+            Opts::new("cairn_unrecorded_requests_total", "requests that left no event, by error code"),
             &["code"],
         )?;
         parts.registry.register(Box::new(calls.clone()))?;
@@ -151,6 +158,7 @@ impl Door {
             calls,
             unrecorded,
             room: Room::default(),
+            strangers: Strangers::default(),
             underway: Underway::default(),
             ingest_places: Semaphore::new(ingest::CALLS_MAX),
             spool_memory: Arc::new(Semaphore::new(ingest::SPOOL_MEMORY_BYTES_MAX)),
@@ -259,7 +267,7 @@ impl Door {
             }
         };
         let opened = opening.exchange().clone();
-        let identified = claim.identify(&self.parts.iam).await;
+        let identified = claim.identify(&self.parts.iam, &self.parts.sessions, arrival.now).await;
         sketch.set_identity(&identified);
         let Taken { payload, verified, _held } =
             match self.take_body(parts, &opening, body, &identified, arrival, sketch).await {
@@ -345,6 +353,9 @@ impl Door {
             self.parts.iam.note_use(&claim.access_key_id, &claim.service, region, arrival.now);
         }
         let mut caller = self.caller(identified, &call, arrival, sketch);
+        let recognised = service.recognise(&mut caller, &call).await;
+        sketch.set_recognised(&caller, recognised.is_ok());
+        recognised?;
         let target = service.target(&caller, &call).await?;
         if caller.principal.account().is_none() {
             let owner = target.policy.as_ref().map(|policy| policy.owner.clone());
@@ -368,6 +379,7 @@ impl Door {
         }
         let reply = outcome?;
         sketch.set_reply(service.as_ref(), operation, &reply);
+        sketch.set_concerned(service.also_concerned(operation.name, &target));
         Ok(reply)
     }
 
@@ -410,6 +422,7 @@ impl Door {
             principal,
             access_key_id: identified.access_key_id().map(str::to_owned),
             session: identified.session().cloned(),
+            mfa_verified: false,
             region: sketch.region().clone(),
             now: arrival.now,
             request_id: arrival.request_id.clone(),
@@ -453,13 +466,20 @@ impl Door {
     /// Makes the call's event durable. The error is the caller's where that fails: they must not see a success.
     async fn record(&self, mut sketch: Sketch, error: Option<AwsError>) -> Result<(), AwsError> {
         let code = error.as_ref().map_or("", |error| error.code.as_ref()).to_owned();
-        let Some(event) = sketch.event(error.as_ref()) else {
+        let admitted =
+            error.is_none() || !sketch.is_a_strangers() || self.strangers.admit(self.parts.clock.now());
+        let Some(event) = sketch.event(error.as_ref()).filter(|_| admitted) else {
             self.unrecorded.with_label_values(&[code.as_str()]).inc();
             return Ok(());
         };
         let service = event.event_source.trim_end_matches(".amazonaws.com").to_owned();
         self.calls.with_label_values(&[service.as_str(), event.event_name.as_str(), code.as_str()]).inc();
-        match self.parts.recorder.record(event, sketch.take_intent()).await {
+        let twin = sketch.twin(&event, error.is_some(), || self.parts.entropy.event_id());
+        let event = CallEvent {
+            shared_event_id: twin.as_ref().and_then(|twin| twin.shared_event_id.clone()),
+            ..event
+        };
+        match self.parts.recorder.record(event, twin, sketch.take_intent()).await {
             Ok(_) => Ok(()),
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a call could not be recorded");

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cairn_core::record::Category;
 use cairn_core::record::build::CallEvent;
-use cairn_core::{AccountId, Principal, Region, Session};
+use cairn_core::{AccountId, EventId, Principal, Region, Session};
 use cairn_services::{Access, Caller, EventKind, Operation, Service, Target};
 use cairn_store::space::SpaceWatch;
 use cairn_trail::record::OpenIntent;
@@ -36,6 +36,8 @@ pub struct Sketch {
     access_key_id: Option<String>,
     session: Option<Arc<Session>>,
     recipient: AccountId,
+    /// Another account whose record the call gets too, where it succeeds.
+    concerned: Option<AccountId>,
     signed_region: Option<Region>,
     fallback_region: Region,
     service: Option<String>,
@@ -66,6 +68,7 @@ impl Sketch {
             access_key_id: None,
             session: None,
             recipient: first_account.clone(),
+            concerned: None,
             signed_region: None,
             fallback_region: DEFAULT_REGION.parse().expect("a region name"),
             service: None,
@@ -97,6 +100,45 @@ impl Sketch {
     pub(super) fn set_unverified(&mut self) {
         self.principal = Principal::Unknown { claimed_access_key_id: self.access_key_id.take() };
         self.session = None;
+    }
+
+    /// What the call itself proved of its caller, or that it did not.
+    pub(super) fn set_recognised(&mut self, caller: &Caller, proven: bool) {
+        self.recipient = caller.account.clone();
+        if self.principal == Principal::Anonymous {
+            self.principal = match &caller.principal {
+                Principal::Anonymous if !proven => Principal::Unknown { claimed_access_key_id: None },
+                principal => principal.clone(),
+            };
+        }
+    }
+
+    /// The account that the call also concerns.
+    pub(super) fn set_concerned(&mut self, account: Option<AccountId>) {
+        self.concerned = account.filter(|account| *account != self.recipient);
+    }
+
+    /// The same event as the record of the other account that a successful call concerns shows it. The two share an
+    /// id; who called is to the other account no more than an id and its account.
+    pub(super) fn twin(
+        &self,
+        event: &CallEvent,
+        failed: bool,
+        id: impl Fn() -> EventId,
+    ) -> Option<CallEvent> {
+        let recipient = self.concerned.clone().filter(|_| !failed)?;
+        Some(CallEvent {
+            user_identity: self.principal.foreign_identity(),
+            event_id: id(),
+            recipient,
+            shared_event_id: Some(id()),
+            ..event.clone()
+        })
+    }
+
+    /// Whether nobody known called, or nobody who proved it.
+    pub(super) fn is_a_strangers(&self) -> bool {
+        matches!(self.principal, Principal::Anonymous | Principal::Unknown { .. })
     }
 
     /// The region that the call was made in.
@@ -155,7 +197,9 @@ impl Sketch {
 
     /// What the service answered.
     pub(super) fn set_reply(&mut self, service: &dyn Service, operation: &Operation, reply: &Reply) {
-        if operation.access == Access::Write {
+        if operation.access == Access::Read {
+            self.response_elements = service.recorded_read(operation, &reply.result).unwrap_or_default();
+        } else {
             self.response_elements = service
                 .recorded_reply(operation, &reply.result)
                 .unwrap_or_else(|| recorded::recorded_output(service.model(), operation.name, &reply.result));
@@ -246,6 +290,7 @@ impl Sketch {
             response_elements: self.response_elements.clone(),
             resources: self.resources.clone(),
             recipient: self.recipient.clone(),
+            shared_event_id: None,
         })
     }
 

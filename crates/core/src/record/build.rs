@@ -54,6 +54,8 @@ pub struct CallEvent {
     pub category: Category,
     /// Whose event it is.
     pub recipient: AccountId,
+    /// What the records of one call in several accounts have in common.
+    pub shared_event_id: Option<EventId>,
     /// The `tlsDetails` element.
     pub tls_details: Option<Value>,
 }
@@ -119,6 +121,7 @@ impl CallEvent {
         event.text("eventType", "AwsApiCall");
         event.put("managementEvent", Value::Bool(management));
         event.text("recipientAccountId", self.recipient.as_str());
+        event.optional_text("sharedEventID", self.shared_event_id.as_ref().map(EventId::as_str));
         event.text("eventCategory", if management { "Management" } else { "Data" });
         if let Some(details) = self.tls_details {
             event.put("tlsDetails", details);
@@ -196,6 +199,7 @@ mod tests {
             resources: vec![json!({"type": "AWS::S3::Bucket"})],
             category: Category::Management,
             recipient: "123456789012".parse().unwrap(),
+            shared_event_id: Some(EventId::from_random([8; 16])),
             tls_details: Some(json!({"clientProvidedHostHeader": "localhost"})),
         }
     }
@@ -209,7 +213,8 @@ mod tests {
             names.join(" "),
             "eventVersion userIdentity eventTime eventSource eventName awsRegion sourceIPAddress userAgent \
              errorCode errorMessage requestParameters responseElements additionalEventData requestID eventID \
-             readOnly resources eventType managementEvent recipientAccountId eventCategory tlsDetails"
+             readOnly resources eventType managementEvent recipientAccountId sharedEventID eventCategory \
+             tlsDetails"
         );
         assert!(Record::from_json(record.json().clone()).is_ok());
     }

@@ -35,6 +35,7 @@ fn caller(principal: Principal) -> Caller {
         principal,
         access_key_id: None,
         session: None,
+        mfa_verified: false,
         region: "eu-west-1".parse().unwrap(),
         now: Timestamp::from_seconds(1_795_281_866),
         request_id: EventId::from_random([7; 16]),

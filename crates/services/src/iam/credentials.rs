@@ -55,6 +55,8 @@ struct Cached {
     generation: u64,
     credentials: HashMap<String, Credential>,
     rights: HashMap<RightsKey, CachedRights>,
+    /// Whether there is a user, role or account of a unique id.
+    there: HashMap<String, bool>,
 }
 
 impl Credentials {
@@ -64,6 +66,7 @@ impl Credentials {
         cached.generation += 1;
         cached.credentials.clear();
         cached.rights.clear();
+        cached.there.clear();
     }
 
     /// The use of a key that is noted and not yet written.
@@ -85,6 +88,22 @@ impl Credentials {
             cached.credentials.clear();
         }
         cached.credentials.insert(id.to_owned(), credential.clone());
+    }
+
+    fn is_there(&self, id: &str) -> Result<bool, u64> {
+        let cached = self.cached.read().expect("no panic while the cache is held");
+        cached.there.get(id).copied().ok_or(cached.generation)
+    }
+
+    fn keep_there(&self, id: &str, there: bool, generation: u64) {
+        let mut cached = self.cached.write().expect("no panic while the cache is held");
+        if cached.generation != generation {
+            return;
+        }
+        if cached.there.len() >= CACHED_RIGHTS_MAX {
+            cached.there.clear();
+        }
+        cached.there.insert(id.to_owned(), there);
     }
 
     /// How many changes there were.
@@ -130,6 +149,40 @@ impl Iam {
             self.credentials.keep(id, credential, generation);
         }
         Ok(found)
+    }
+
+    /// Whether whom a session is of is still there: the same user or role, by its unique id.
+    ///
+    /// # Errors
+    /// The catalog's failure.
+    pub async fn is_there(&self, principal: &Principal) -> Result<bool, CatalogError> {
+        let (kind, account, name, id) = match principal {
+            Principal::FederatedUser { issuer, .. } => return Box::pin(self.is_there(issuer)).await,
+            Principal::Root { account, .. } => (None, account, "", account.as_str()),
+            Principal::IamUser { account, user_id, user_name, .. } => {
+                (Some(Kind::User), account, user_name.as_str(), user_id.as_str())
+            }
+            Principal::AssumedRole { account, role_id, role_name, .. } => {
+                (Some(Kind::Role), account, role_name.as_str(), role_id.as_str())
+            }
+            _ => return Ok(false),
+        };
+        let generation = match self.credentials.is_there(id) {
+            Ok(there) => return Ok(there),
+            Err(generation) => generation,
+        };
+        let (account, name, wanted) = (account.clone(), name.to_owned(), id.to_owned());
+        let there = self
+            .catalog
+            .read(move |tx| match kind {
+                None => Ok(ACCOUNTS.get(tx, account_key(&account).bytes())?.is_some()),
+                Some(kind) => {
+                    Ok(entity::find(tx, kind, &account, &name)?.is_some_and(|found| found.id == wanted))
+                }
+            })
+            .await?;
+        self.credentials.keep_there(id, there, generation);
+        Ok(there)
     }
 
     /// Notes that the access key was used for a call to `service`, by its signing name, in `region`.

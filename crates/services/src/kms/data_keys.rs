@@ -211,9 +211,10 @@ impl Kms {
             resources: target.resources.iter().map(element).collect(),
             category: Category::Management,
             recipient: caller.account.clone(),
+            shared_event_id: None,
             tls_details: None,
         };
-        self.recorder.record(event, None).await.map(|_| ()).map_err(AwsError::internal)
+        self.recorder.record(event, None, None).await.map(|_| ()).map_err(AwsError::internal)
     }
 }
 

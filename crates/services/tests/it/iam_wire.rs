@@ -1,7 +1,6 @@
 //! IAM and STS over the query protocol, from the request's bytes to the reply's.
 
 use bytes::Bytes;
-use cairn_services::sts::Sts;
 use cairn_services::{Caller, Service};
 use cairn_wire::front::{Checks, Front, FrontSettings, Payload, ReplyBody, Signing};
 
@@ -91,6 +90,7 @@ async fn users_and_keys_travel_as_aws_writes_them() {
             assert!(document.contains(part), "{form}: {document}");
         }
     }
-    let (_, document) = post(&Sts::new(), &root, "Action=GetCallerIdentity&Version=2011-06-15").await;
+    let (_, document) =
+        post(&crate::sts::sts_of(&world), &root, "Action=GetCallerIdentity&Version=2011-06-15").await;
     assert!(document.contains(&format!("<Account>{account}</Account>")), "{document}");
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use cairn_services::cloudtrail_data::CloudTrailData;
 use cairn_services::s3::S3;
-use cairn_services::sts::Sts;
 use cairn_services::{Access, EventKind, Service};
 use cairn_store::blobs::FileBlobs;
 use cairn_testkit::memory_log;
@@ -58,7 +57,8 @@ fn the_table_of_operations_is_that_of_the_services() {
     let s3 = S3::new(world.catalog.clone(), Arc::new(blobs), world.clock.clone(), world.entropy.clone());
     let data = data_service(&world);
     let kms = world.kms(memory_log());
-    let services: [&dyn Service; 6] = [trails.service(), &data, &world.iam(), &kms, &s3, &Sts::new()];
+    let services: [&dyn Service; 6] =
+        [trails.service(), &data, &world.iam(), &kms, &s3, &crate::sts::sts_of(&world)];
     let text = services.into_iter().fold(HEAD.to_owned(), |text, service| text + &table(service));
 
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operations.md");

@@ -50,6 +50,7 @@ pub(crate) fn caller(principal: Principal) -> Caller {
         principal,
         access_key_id: None,
         session: None,
+        mfa_verified: false,
         region: "us-east-1".parse().unwrap(),
         now: Timestamp::from_seconds(1_795_281_866),
         request_id: EventId::from_random([7; 16]),

@@ -115,6 +115,7 @@ fn event(number: u8) -> CallEvent {
         resources: Vec::new(),
         category: Category::Management,
         recipient: "123456789012".parse().unwrap(),
+        shared_event_id: None,
         tls_details: None,
     }
 }
@@ -138,7 +139,7 @@ async fn a_call_that_a_crash_cut_short_has_one_event_that_says_so() {
     let done = recorder.intend(event(1)).await.unwrap();
     let _cut_short = recorder.intend(event(2)).await.unwrap();
     let answered = CallEvent { response_elements: json!({"location": "/b1"}), ..event(1) };
-    recorder.record(answered, Some(done)).await.unwrap();
+    recorder.record(answered, None, Some(done)).await.unwrap();
 
     assert_eq!(world.recover().await.unwrap(), 1);
     let events: Vec<_> = world.events().await.into_values().collect();
@@ -185,8 +186,8 @@ async fn a_record_that_the_log_could_not_take_follows_when_it_can() {
     let mark = IntentMark::new(recorder.clone(), world.catalog.clone());
     let intent = recorder.intend(event(1)).await.unwrap();
     world.keep_only(0);
-    recorder.record(event(1), Some(intent)).await.unwrap_err();
-    recorder.record(event(2), None).await.unwrap_err();
+    recorder.record(event(1), None, Some(intent)).await.unwrap_err();
+    recorder.record(event(2), None, None).await.unwrap_err();
     recorder.intend(event(3)).await.unwrap_err();
     mark.advance().await.unwrap_err();
     assert_eq!(recorder.needed_from(), LogPosition(0));
@@ -287,7 +288,7 @@ async fn live(happenings: &[Happening]) -> BTreeMap<String, Vec<bool>> {
                 let (number, intent) = open.remove(which);
                 let refused = matches!(happening, Happening::EndRefused(_));
                 world.keep_only(if refused { 0 } else { SOUND });
-                assert_eq!(recorder.record(event(number), Some(intent)).await.is_err(), refused);
+                assert_eq!(recorder.record(event(number), None, Some(intent)).await.is_err(), refused);
                 world.keep_only(SOUND);
             }
             Happening::End(_) | Happening::EndRefused(_) => {}

@@ -116,6 +116,7 @@ impl World {
             principal: Principal::Root { account: account.clone(), alias: None },
             access_key_id: Some("AKIAEXAMPLE".into()),
             session: None,
+            mfa_verified: false,
             account,
             region: region.parse::<Region>().unwrap(),
             now: self.clock.now(),

@@ -74,6 +74,7 @@ pub fn call_event(fact: &Fact, id: EventId, time: Timestamp, padding: usize) -> 
         resources: if fact.data { vec![resource] } else { Vec::new() },
         category: if fact.data { Category::Data } else { Category::Management },
         recipient: fact.account.parse().unwrap(),
+        shared_event_id: None,
         tls_details: None,
     }
 }

@@ -353,7 +353,7 @@ impl Simulation {
                 intent = Some(open);
             }
             door.pass("call").await;
-            if process.recorder.record(event, intent).await.is_ok() {
+            if process.recorder.record(event, None, intent).await.is_ok() {
                 facts.lock().unwrap().get_mut(&id).unwrap().acked = true;
             }
         });
