@@ -417,6 +417,9 @@ impl Simulation {
         if self.is_dead() {
             self.crash();
         }
+        if let Some((_, disk)) = &self.main {
+            disk.die_within(i64::MAX);
+        }
         if self.zombie.is_some() && self.rng.strikes(500) {
             self.zombie();
         }
