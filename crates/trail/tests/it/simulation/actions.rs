@@ -20,7 +20,7 @@ impl Simulation {
         self.boot();
         self.make_trail().await;
         self.make_trail().await;
-        if self.rng.strikes(500) {
+        if self.rng.strikes(650) {
             self.zombie();
         }
         let steps = STEPS / 2 + self.rng.below(STEPS);

@@ -27,6 +27,11 @@ impl Gates {
         self.waiting.lock().unwrap().is_empty()
     }
 
+    /// Whether anybody waits but the process that is `stalled`.
+    pub fn hold_somebody_but(&self, stalled: u64) -> bool {
+        self.waiting.lock().unwrap().iter().any(|waiting| waiting.process != stalled)
+    }
+
     /// Lets one of those who wait go on, and says who it was; a process that is `stalled`
     /// only where nobody else does.
     pub fn release(&self, rng: &mut Chance, stalled: u64) -> String {

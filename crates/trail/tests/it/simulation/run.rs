@@ -139,7 +139,9 @@ impl Simulation {
     }
 
     fn sim_log(&self, door: &Door) -> SimLog {
-        SimLog { state: Arc::clone(&self.log), door: door.clone(), faults: Arc::clone(&self.faults) }
+        let owns_log = self.main.as_ref().is_some_and(|(main, _)| main.process == door.process);
+        let (state, faults) = (Arc::clone(&self.log), Arc::clone(&self.faults));
+        SimLog { state, door: door.clone(), faults, owns_log }
     }
 
     fn catalog(&self, door: &Door) -> Catalog {
@@ -192,34 +194,53 @@ impl Simulation {
         }
     }
 
-    /// Until everything that was begun is done.
+    /// Until everything that was begun is done, but for what a stalled process does.
     async fn finish(&mut self) {
         self.rest().await;
-        while !self.gates.are_empty() {
-            self.gates.release(&mut self.rng, 0);
+        while self.gates.hold_somebody_but(self.stalled) {
+            let released = self.gates.release(&mut self.rng, self.stalled);
+            self.note(released);
             self.rest().await;
         }
+    }
+
+    /// The second instance stands still somewhere in its work, while the first one goes on.
+    async fn stall_zombie(&mut self) {
+        let Some((door, _)) = &self.zombie else { return };
+        let process = door.process;
+        self.run_zombie();
+        self.rest().await;
+        for _ in 0..self.rng.below(24) {
+            if !self.gates.are_empty() {
+                let released = self.gates.release(&mut self.rng, 0);
+                self.note(released);
+                self.rest().await;
+            }
+        }
+        self.stalled = process;
+        self.note(format!("process {process} stands still"));
+        self.faults.count("second instance stands still");
     }
 
     /// Starts the main process; it is there once [`Simulation::booted`] has it.
     pub fn boot(&mut self) {
         let door = self.door();
+        let disk = self.machine.process(door.process, &door.dead);
+        self.main = Some((door.clone(), disk.clone()));
         let (delivery, digests) = self.stages(&door);
         let (log, catalog) = (Arc::new(self.sim_log(&door)), self.catalog(&door));
         let (clock, path) = (self.clock.clone(), self.directory.path().to_owned());
         let booted = Arc::clone(&self.booted);
-        let disk = self.machine.process(door.process, &door.dead);
         if self.rng.strikes(150) && !self.faults.off.load(Ordering::SeqCst) {
             self.faults.count("death while it starts");
             disk.die_within(1 + self.rng.below(25) as i64);
         }
         let recent_size_bytes_max = self.rng.pick(&[0, 3000, 1 << 20]);
-        let (state, faults, log_disk) = (Arc::clone(&self.log), Arc::clone(&self.faults), disk.clone());
-        self.main = Some((door.clone(), disk));
+        let (state, faults) = (Arc::clone(&self.log), Arc::clone(&self.faults));
         let settings = SegmentSettings { tail_events_max: 8, retention: LONG, ..SegmentSettings::default() };
         self.spawn(async move {
             door.pass("log open").await;
-            let log_disk: Arc<dyn Disk> = Arc::new(log_disk);
+            let log_disk: Arc<dyn Disk> = Arc::new(disk);
             if !state.lock().unwrap().open(&log_disk, recent_size_bytes_max, &faults) {
                 return;
             }
@@ -420,7 +441,8 @@ impl Simulation {
         if let Some((_, disk)) = &self.main {
             disk.die_within(i64::MAX);
         }
-        if self.zombie.is_some() && self.rng.strikes(500) {
+        self.stalled = 0;
+        if self.zombie.is_some() && self.rng.strikes(200) {
             self.zombie();
         }
         self.finish().await;
@@ -433,12 +455,28 @@ impl Simulation {
         self.clock.set(self.latest);
         for minutes in [20, 20, 65, 65, 20] {
             self.clock.advance(Duration::from_secs(minutes * 60));
+            if self.stalled == 0 && self.rng.strikes(500) {
+                self.stall_zombie().await;
+            }
+            for which in [3, 0, 1, 2] {
+                self.call();
+                self.run_stage(which);
+                self.finish().await;
+            }
+            if self.stalled != 0 && self.rng.strikes(400) {
+                self.stalled = 0;
+                self.finish().await;
+            }
+        }
+        self.stalled = 0;
+        self.run_zombie();
+        self.finish().await;
+        for minutes in [20, 65, 20] {
+            self.clock.advance(Duration::from_secs(minutes * 60));
             for which in [3, 0, 1, 2] {
                 self.run_stage(which);
                 self.finish().await;
             }
-            self.run_zombie();
-            self.finish().await;
         }
         self.run_stage(3);
         self.finish().await;
