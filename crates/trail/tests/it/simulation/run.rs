@@ -332,8 +332,11 @@ impl Simulation {
     pub fn run_zombie(&mut self) {
         let Some((_, stages)) = &self.zombie else { return };
         let stages = Arc::clone(stages);
+        let delivers = self.rng.strikes(600);
         self.spawn(async move {
-            drop(stages.0.run_once().await);
+            if delivers {
+                drop(stages.0.run_once().await);
+            }
             drop(stages.1.run_once().await);
         });
     }
