@@ -10,7 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use cairn_core::Principal;
 use cairn_services::Service;
 use cairn_services::cloudtrail_data::CloudTrailData;
-use cairn_store::{EventLog, LogPosition};
+use cairn_store::catalog::Pair;
+use cairn_store::{EventLog, LogPosition, Tx};
 use cairn_testkit::memory_log;
 use cairn_trail::Ingest;
 use serde_json::{Value, json};
@@ -258,4 +259,28 @@ async fn a_channel_is_made_shown_listed_renamed_and_removed() {
     assert_eq!(code(&by_other), "ChannelNotFoundException");
     world.call("DeleteChannel", json!({"Channel": setup.channel})).await.unwrap();
     assert_eq!(code(&world.call("GetChannel", json!({"Channel": id})).await), "ChannelNotFoundException");
+}
+
+#[tokio::test]
+async fn channels_are_kept_and_read_as_ever() {
+    const KEPT: &str = r#"{"v":1,"d":{"id":"07070707-0707-4707-8707-070707070707","name":"billing"}}"#;
+    let setup = Setup::new().await;
+    let rows = |tx: &mut dyn Tx| tx.scan("cloudtrail.channel", b"", None, 10, false);
+    let found: Vec<Pair> = setup.world.catalog.read(rows).await.unwrap();
+    let [(key, value)] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!(String::from_utf8_lossy(value), KEPT);
+    for (row, outcome) in [
+        (KEPT, None),
+        (r#"{"v":2,"d":{"label":"billing"}}"#, Some("InternalFailure")),
+        (r#"{"v":1,"d":{"id":"0707"#, Some("InternalFailure")),
+    ] {
+        let key = key.clone();
+        let put = setup.world.catalog.write(move |tx| tx.put("cloudtrail.channel", &key, row.as_bytes()));
+        put.await.unwrap();
+        let answer = setup.put(json!([event("one")])).await;
+        match outcome {
+            None => assert_eq!(answer.unwrap()["failed"], json!([])),
+            Some(expected) => assert_eq!(code(&answer), expected, "{row}"),
+        }
+    }
 }
