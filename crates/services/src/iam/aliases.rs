@@ -21,6 +21,7 @@ impl Iam {
         match call.operation.as_str() {
             "CreateAccountAlias" => self.create_account_alias(caller, call.input()?).await,
             "DeleteAccountAlias" => self.delete_account_alias(caller, call.input()?).await,
+            "GetAccountAuthorizationDetails" => self.get_details(caller, call.input()?).await,
             "GetAccountSummary" => self.get_account_summary(caller).await,
             "ListAccountAliases" => self.list_account_aliases(caller, call.input()?).await,
             other => Err(not_an_action(other)),

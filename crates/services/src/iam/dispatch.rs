@@ -62,6 +62,11 @@ impl Service for Iam {
             Part::Inline(kind) => self.inline_operation(caller, kind, &call).await,
             Part::Attached(kind) => self.attached_operation(caller, kind, &call).await,
             Part::Boundary(kind) => self.boundary_operation(caller, kind, &call).await,
+            Part::Mfa => self.mfa_operation(caller, &call).await,
+            Part::Oidc => self.oidc_operation(caller, &call).await,
+            Part::Passwords => self.password_operation(caller, &call).await,
+            Part::Report => self.report_operation(caller, &call).await,
+            Part::Simulator => self.simulate_operation(caller, &call).await,
             Part::Tags(tagged) => self.tag_operation(caller, tagged, &call).await,
         };
         done.map_err(AwsError::from)
@@ -78,6 +83,20 @@ impl Service for Iam {
             key.sort_keys();
         }
         Some(recorded)
+    }
+
+    /// Passwords are recorded not as hidden, but not at all, as AWS does.
+    fn recorded_request(&self, call: &Call) -> Option<Value> {
+        if !["CreateLoginProfile", "UpdateLoginProfile", "ChangePassword"].contains(&call.operation.as_str())
+        {
+            return None;
+        }
+        let mut recorded = recorded::recorded_input("iam", &call.operation, &call.params);
+        let members = recorded.as_object_mut()?;
+        for secret in ["password", "oldPassword", "newPassword"] {
+            members.remove(secret);
+        }
+        Some(if members.is_empty() { Value::Null } else { recorded })
     }
 
     fn recorded_error_code(&self, error: &AwsError) -> Option<String> {

@@ -10,7 +10,9 @@
 mod accounts;
 mod aliases;
 mod attached;
+mod context_keys;
 mod credentials;
+mod details;
 mod dispatch;
 mod document;
 mod entity;
@@ -18,20 +20,28 @@ mod failure;
 mod groups;
 mod inline;
 mod keys;
+mod logins;
+mod mfa;
 mod names;
+mod oidc;
 mod operations;
 mod page;
+mod password;
 mod policies;
 mod policy_state;
+mod qr_png;
+mod report;
 mod rights;
 mod role;
 mod secrets;
 mod service_linked;
 mod show;
+mod simulate;
 mod state;
 mod summary;
 mod tags;
 mod target;
+mod totp;
 mod trust;
 mod users;
 
@@ -42,6 +52,7 @@ use cairn_store::{Catalog, Sealer};
 
 pub use accounts::{AccessKeyPair, RootCredentials};
 pub use credentials::{Credential, LAST_USED_FLUSH_INTERVAL};
+pub use oidc::OidcProvider;
 pub use rights::{ControlLevels, ControlPolicies};
 pub use role::Role;
 

@@ -10,7 +10,7 @@ use super::keys::ACCESS_KEYS_PER_USER_MAX;
 use super::policies::{DOCUMENT_CHARS_MAX, VERSIONS_PER_POLICY_MAX};
 use super::policy_state::{self, POLICIES_PER_ACCOUNT_MAX};
 use super::state::{Owner, keys_of};
-use super::{attached, groups, role};
+use super::{attached, groups, mfa, oidc, role};
 use crate::Caller;
 
 /// What Cairn does not have, with AWS's quotas beside the zeros.
@@ -20,9 +20,6 @@ const ABSENT: &[(&str, usize)] = &[
     ("ServerCertificates", 0),
     ("ServerCertificatesQuota", 20),
     ("SigningCertificatesPerUserQuota", 2),
-    ("Providers", 0),
-    ("MFADevices", 0),
-    ("MFADevicesInUse", 0),
     ("AccountMFAEnabled", 0),
     ("AccountPasswordPresent", 0),
     ("AccountSigningCertificatesPresent", 0),
@@ -37,7 +34,11 @@ impl Iam {
             .read(move |tx| {
                 let versions: usize =
                     policy_state::all(tx, &account)?.iter().map(|policy| policy.versions.len()).sum();
+                let devices = mfa::all(tx, &account)?;
                 Ok::<_, Failure>([
+                    ("MFADevices", devices.len()),
+                    ("MFADevicesInUse", devices.iter().filter(|device| device.user.is_some()).count()),
+                    ("Providers", oidc::count(tx, &account)?),
                     ("Users", entity::count(tx, Kind::User, &account)?),
                     ("Groups", entity::count(tx, Kind::Group, &account)?),
                     ("Roles", entity::count(tx, Kind::Role, &account)?),

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::Iam;
 use super::dispatch::verb;
 use super::failure::{Failure, invalid_input, over_quota};
+use super::mfa;
 use super::operations::Tagged;
 use super::page::{PageInput, page};
 use super::policies::Keep;
@@ -22,7 +23,13 @@ const TAG_VALUE_CHARS_MAX: usize = 256;
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct AddTags {
-    #[serde(alias = "UserName", alias = "RoleName", alias = "PolicyArn")]
+    #[serde(
+        alias = "UserName",
+        alias = "RoleName",
+        alias = "PolicyArn",
+        alias = "SerialNumber",
+        alias = "OpenIDConnectProviderArn"
+    )]
     name: String,
     tags: Vec<Tag>,
 }
@@ -30,7 +37,13 @@ struct AddTags {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct RemoveTags {
-    #[serde(alias = "UserName", alias = "RoleName", alias = "PolicyArn")]
+    #[serde(
+        alias = "UserName",
+        alias = "RoleName",
+        alias = "PolicyArn",
+        alias = "SerialNumber",
+        alias = "OpenIDConnectProviderArn"
+    )]
     name: String,
     tag_keys: Vec<String>,
 }
@@ -38,7 +51,13 @@ struct RemoveTags {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct ListTags {
-    #[serde(alias = "UserName", alias = "RoleName", alias = "PolicyArn")]
+    #[serde(
+        alias = "UserName",
+        alias = "RoleName",
+        alias = "PolicyArn",
+        alias = "SerialNumber",
+        alias = "OpenIDConnectProviderArn"
+    )]
     name: String,
     #[serde(flatten)]
     page: PageInput,
@@ -50,6 +69,8 @@ impl Tagged {
         match self {
             Self::Entity(kind) => kind.title(),
             Self::Policy => "Policy",
+            Self::Mfa => "MFADevice",
+            Self::Oidc => "OpenIdConnectProvider",
         }
     }
 }
@@ -102,6 +123,20 @@ impl Iam {
                 };
                 self.change(kind, &caller.account, &name, edit).await
             }
+            Tagged::Mfa => {
+                let account = caller.account.clone();
+                self.catalog
+                    .write(move |tx| {
+                        let mut device = mfa::existing(tx, &account, &name)?;
+                        edit(&mut device.tags)?;
+                        Ok::<_, Failure>(mfa::put(tx, &account, &device)?)
+                    })
+                    .await?;
+                Ok(Reply::empty())
+            }
+            Tagged::Oidc => {
+                self.change_provider(caller, name, move |provider| edit(&mut provider.tags)).await
+            }
             Tagged::Policy => {
                 self.change_policy(caller, name, move |_, _, _, policy| {
                     edit(&mut policy.tags).map(|()| Keep::Yes)
@@ -114,6 +149,11 @@ impl Iam {
     async fn tags_of(&self, caller: &Caller, tagged: Tagged, name: String) -> Result<Vec<Tag>, Failure> {
         match tagged {
             Tagged::Entity(kind) => Ok(self.entity(kind, &caller.account, &name).await?.tags),
+            Tagged::Mfa => {
+                let account = caller.account.clone();
+                Ok(self.catalog.read(move |tx| mfa::existing(tx, &account, &name)).await?.tags)
+            }
+            Tagged::Oidc => Ok(self.oidc(caller, name).await?.tags),
             Tagged::Policy => {
                 let account = caller.account.clone();
                 let found = self.catalog.read(move |tx| policy_state::existing(tx, &account, &name));

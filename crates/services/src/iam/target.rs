@@ -8,6 +8,8 @@ use serde_json::Value;
 use super::Iam;
 use super::entity::{self, Entity, Kind};
 use super::failure::Failure;
+use super::mfa;
+use super::oidc;
 use super::operations::{About, row};
 use super::policy_state;
 use super::service_linked;
@@ -87,6 +89,22 @@ fn find(
             untagged(policy_state::own_arn(account, &path("Path"), name))
         }
         About::ListedPolicies => untagged(format!("policy path {}", path("PathPrefix"))),
+        About::Mfa => {
+            let serial = text(params, "SerialNumber").unwrap_or_default().to_owned();
+            let tags = mfa::existing(tx, account, &serial).map(|device| device.tags).unwrap_or_default();
+            Ok(Found { arn: serial, tags })
+        }
+        About::NewMfa => {
+            let name = text(params, "VirtualMFADeviceName").unwrap_or_default();
+            untagged(mfa::serial_of(account, &path("Path"), name))
+        }
+        About::Oidc => {
+            let arn = text(params, "OpenIDConnectProviderArn").unwrap_or_default().to_owned();
+            let tags = oidc::find(tx, account, &arn)?.map(|provider| provider.tags).unwrap_or_default();
+            Ok(Found { arn, tags })
+        }
+        About::NewOidc => untagged(oidc::provider_arn(account, text(params, "Url").unwrap_or_default())),
+        About::Principal => untagged(text(params, "PolicySourceArn").unwrap_or("*").to_owned()),
         About::LinkedRole => untagged(service_linked::role_arn(account, params)),
     }
 }

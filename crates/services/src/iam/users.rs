@@ -11,8 +11,10 @@ use super::attached::{clear_boundary, set_boundary};
 use super::entity::{self, Entity, Kind};
 use super::failure::{Failure, already_exists, must_first, no_such, not_an_action, over_quota};
 use super::keys::named_or_caller;
+use super::mfa;
 use super::names::{check_name, check_path, root_path};
 use super::page::{PageInput, page};
+use super::password;
 use super::show::{Detail, show};
 use super::state::{ACCOUNTS, OWNED_KEYS, Owner, Tag, account_key, keys_of, owned_key_key, put_key};
 use super::tags::check_tags;
@@ -231,6 +233,8 @@ impl Iam {
                 if !keys_of(tx, &account, &Owner::User(user.name.clone()))?.is_empty() {
                     return Err(must_first("delete access keys"));
                 }
+                password::require_none(tx, &account, &user)?;
+                mfa::require_none(tx, &account, &user)?;
                 require_bare(&user)?;
                 if !user.groups.is_empty() {
                     return Err(must_first("remove users from group"));
