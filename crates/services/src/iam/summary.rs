@@ -36,13 +36,13 @@ impl Iam {
                     policy_state::all(tx, &account)?.iter().map(|policy| policy.versions.len()).sum();
                 let devices = mfa::all(tx, &account)?;
                 Ok::<_, Failure>([
-                    ("MFADevices", devices.len()),
-                    ("MFADevicesInUse", devices.iter().filter(|device| device.user.is_some()).count()),
-                    ("Providers", oidc::count(tx, &account)?),
                     ("Users", entity::count(tx, Kind::User, &account)?),
                     ("Groups", entity::count(tx, Kind::Group, &account)?),
                     ("Roles", entity::count(tx, Kind::Role, &account)?),
                     ("Policies", policy_state::count(tx, &account)?),
+                    ("MFADevices", devices.len()),
+                    ("MFADevicesInUse", devices.iter().filter(|device| device.user.is_some()).count()),
+                    ("Providers", oidc::count(tx, &account)?),
                     ("PolicyVersionsInUse", versions),
                     // AWS shows whether root has keys, not how many.
                     (

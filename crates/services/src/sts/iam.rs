@@ -31,19 +31,24 @@ impl Identities for Iam {
 
     async fn provider(
         &self,
-        _account: &AccountId,
-        _issuer: &str,
+        account: &AccountId,
+        issuer: &str,
     ) -> Result<Option<ProviderFacts>, CatalogError> {
-        Ok(None)
+        let found = Iam::provider(self, account, issuer).await?;
+        Ok(found.map(|provider| ProviderFacts {
+            arn: provider.arn,
+            client_ids: provider.client_ids,
+            thumbprints: provider.thumbprints,
+        }))
     }
 
     async fn verify_mfa(
         &self,
-        _principal: &Principal,
-        _serial: &str,
-        _code: &str,
-        _now: Timestamp,
+        principal: &Principal,
+        serial: &str,
+        code: &str,
+        now: Timestamp,
     ) -> Result<bool, CatalogError> {
-        Ok(false)
+        Iam::verify_mfa(self, principal, serial, code, now).await
     }
 }

@@ -9,6 +9,7 @@
 mod audit_events;
 mod cloudtrail;
 mod iam;
+mod iam_credentials;
 mod iam_keys;
 mod iam_policies;
 mod iam_roles;
