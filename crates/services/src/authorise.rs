@@ -18,6 +18,10 @@ use crate::{Caller, ResourcePolicy, Target, sts};
 /// What the root of a bucket's owner may do whatever the bucket's policy says.
 const MENDING_ACTIONS: [&str; 3] = ["s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"];
 
+/// What everybody with credentials may do whatever policies say: "no permissions are required", says the API reference of
+/// both.
+const FREE_ACTIONS: [&str; 2] = ["sts:GetCallerIdentity", "sts:GetSessionToken"];
+
 /// The services of AWS's query protocol, whose refusals are worded and numbered otherwise than those of JSON services.
 const QUERY_SERVICES: [&str; 2] = ["iam", "sts"];
 
@@ -42,6 +46,9 @@ fn verdict(caller: &Caller, target: &Target) -> Result<Verdict, AwsError> {
     match &target.policy {
         _ if matches!(caller.principal, Principal::Unknown { .. }) => return Ok(NOBODY),
         None if !own => return Ok(NOBODY),
+        None if FREE_ACTIONS.contains(&target.action.as_str()) => {
+            return Ok(Verdict { allowed: true, reason: Reason::Unrestricted });
+        }
         Some(policy) if may_always_mend(caller, target, policy) => {
             return Ok(Verdict { allowed: true, reason: Reason::Unrestricted });
         }

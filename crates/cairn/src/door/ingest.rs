@@ -103,7 +103,7 @@ impl Door {
                 sketch.set_unverified();
                 identified.verify_whole(parts, b"", arrival.now).map_err(forbidden)
             }
-            Identified::Anonymous => self.admit(parts, &identified, arrival, sketch),
+            Identified::Anonymous => self.admit(parts, &identified, arrival, sketch).await,
             Identified::Holder { .. } => Ok(()),
         };
         if let Err(error) = admitted {
@@ -124,7 +124,7 @@ impl Door {
             let region = claim.region.as_str();
             self.parts.iam.note_use(&claim.access_key_id, &claim.service, region, arrival.now);
         }
-        if let Err(error) = self.admit(parts, &identified, arrival, sketch) {
+        if let Err(error) = self.admit(parts, &identified, arrival, sketch).await {
             return (Report::default(), Err(error));
         }
         let account = identified.principal().account().cloned();
@@ -177,7 +177,7 @@ impl Door {
     }
 
     /// Asks the one seam of authorisation.
-    fn admit(
+    async fn admit(
         &self,
         parts: &Parts,
         identified: &Identified,
@@ -192,7 +192,7 @@ impl Door {
             body: None,
             request: RequestFacts { user_agent: user_agent.map(str::to_owned), ..RequestFacts::default() },
         };
-        let caller = self.caller(identified, &call, arrival, sketch);
+        let caller = self.caller_with_rights(identified, &call, arrival, sketch).await?;
         let arn = format!("arn:aws:cloudtrail:{}:{}:channel/events", caller.region, caller.account);
         let target = Target {
             action: format!("{SIGNING_NAME}:{}", OPERATION.name),

@@ -20,7 +20,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cairn_core::policy::Rights;
 use cairn_core::record::build::CallEvent;
 use cairn_core::{AccountId, Clock, Entropy, EventId, Principal, Timestamp};
 use cairn_services::authorise::authorise;
@@ -352,7 +351,7 @@ impl Door {
             let region = claim.region.as_str();
             self.parts.iam.note_use(&claim.access_key_id, &claim.service, region, arrival.now);
         }
-        let mut caller = self.caller(identified, &call, arrival, sketch);
+        let mut caller = self.caller_with_rights(identified, &call, arrival, sketch).await?;
         let recognised = service.recognise(&mut caller, &call).await;
         sketch.set_recognised(&caller, recognised.is_ok());
         recognised?;
@@ -409,6 +408,21 @@ impl Door {
         }
     }
 
+    /// The caller with what its policies allow. Only for a caller whose signature verified.
+    async fn caller_with_rights(
+        &self,
+        identified: &identify::Identified,
+        call: &Call,
+        arrival: &Arrival,
+        sketch: &Sketch,
+    ) -> Result<Caller, AwsError> {
+        let mut caller = self.caller(identified, call, arrival, sketch);
+        let rights = self.parts.iam.rights_of(&caller.principal, caller.session.as_deref()).await;
+        caller.rights = rights.map_err(AwsError::internal)?;
+        Ok(caller)
+    }
+
+    /// The caller without any rights.
     fn caller(
         &self,
         identified: &identify::Identified,
@@ -429,7 +443,7 @@ impl Door {
             source_ip: arrival.peer.address,
             secure_transport: arrival.peer.tls.is_some(),
             user_agent: call.request.user_agent.clone(),
-            rights: Arc::new(Rights::unrestricted()),
+            rights: Arc::default(),
         }
     }
 

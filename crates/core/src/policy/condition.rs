@@ -155,7 +155,7 @@ fn parse_operator(name: &str) -> Option<Operator> {
 }
 
 /// The values as the operator's type, or the first that cannot be one.
-fn read<'a>(kind: Kind, values: &'a [String], variables: bool) -> Result<Wanted, &'a str> {
+fn read(kind: Kind, values: &[String], variables: bool) -> Result<Wanted, &str> {
     let patterns = |wildcards| -> Vec<Pattern> {
         let syntax = Syntax { wildcards, variables };
         values.iter().map(|value| Pattern::compile(value, syntax)).collect()
@@ -174,7 +174,7 @@ fn read<'a>(kind: Kind, values: &'a [String], variables: bool) -> Result<Wanted,
     })
 }
 
-fn each<'a, T>(values: &'a [String], read: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, &'a str> {
+fn each<T>(values: &[String], read: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, &str> {
     values.iter().map(|value| read(value).ok_or(value.as_str())).collect()
 }
 

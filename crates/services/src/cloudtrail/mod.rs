@@ -162,12 +162,19 @@ impl Service for CloudTrail {
     async fn target(&self, caller: &Caller, call: &Call) -> Result<Target, AwsError> {
         Ok(Target {
             action: format!("cloudtrail:{}", call.operation),
-            resource_arn: resource_arn(caller, &call.params),
+            resource_arn: resource_arn(caller, call),
             // Records of CloudTrail's own calls show no resources.
             resources: Vec::new(),
             policy: None,
             conditions: Vec::new(),
         })
+    }
+
+    /// Each further resource whose tags are asked for.
+    async fn further_targets(&self, caller: &Caller, call: &Call) -> Result<Vec<Target>, AwsError> {
+        let first = self.target(caller, call).await?;
+        let further = listed_resources(call).iter().skip(1).filter_map(Value::as_str);
+        Ok(further.map(|arn| Target { resource_arn: arn.to_owned(), ..first.clone() }).collect())
     }
 
     async fn handle(&self, caller: &Caller, call: Call) -> Result<Reply, AwsError> {
@@ -181,19 +188,25 @@ impl Service for CloudTrail {
     }
 }
 
-/// The trail that a call names, well-formed or not; `*` where it names none or several.
-fn resource_arn(caller: &Caller, params: &Value) -> String {
-    let only_tagged = || match params["ResourceIdList"].as_array().map(Vec::as_slice) {
-        Some([only]) => only.as_str(),
-        _ => None,
-    };
+/// The trail or channel that a call names, well-formed or not; the first one of several; `*` where it names none. A
+/// channel that is to be made has no id yet.
+fn resource_arn(caller: &Caller, call: &Call) -> String {
+    let params = &call.params;
+    if call.operation == "CreateChannel" {
+        return format!("arn:aws:cloudtrail:{}:{}:channel/*", caller.region, caller.account);
+    }
     if let Some(channel) = params["Channel"].as_str() {
         return channel.to_owned();
     }
     let named = ["Name", "TrailName", "ResourceId"].into_iter().find_map(|member| params[member].as_str());
-    match named.or_else(only_tagged) {
+    match named.or_else(|| listed_resources(call).first()?.as_str()) {
         None => "*".to_owned(),
         Some(arn) if arn.starts_with("arn:") => arn.to_owned(),
         Some(name) => TrailArn::new(&caller.region, &caller.account, name).to_string(),
     }
+}
+
+/// What ListTags asks about.
+fn listed_resources(call: &Call) -> &[Value] {
+    call.params["ResourceIdList"].as_array().map_or(&[], Vec::as_slice)
 }

@@ -139,6 +139,7 @@ fn read(tx: &mut dyn Tx, key: &RightsKey) -> Result<(Rights, bool), CatalogError
             if let Some(found) = entity::find(tx, kind, account, name)?.filter(|found| found.id == *id) {
                 is_free = found.require_modifiable().is_err();
                 rights.identity = policies_of(tx, account, &found)?;
+                rights.tags = found.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect();
                 rights.boundary =
                     found.boundary.as_deref().map(|arn| managed(tx, account, arn)).transpose()?.flatten();
             }

@@ -7,6 +7,7 @@
 )]
 
 mod audit_events;
+mod authorisation;
 mod cloudtrail;
 mod iam;
 mod iam_credentials;
