@@ -181,6 +181,7 @@ async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground,
     let history =
         SegmentHistory::open(&folder.join("history"), catalog.clone(), Arc::clone(&clock), history_settings)
             .await?;
+    history.register(&registry)?;
     let ingest = Ingest::open(Arc::clone(&log), Arc::clone(&clock)).await?;
     ingest.register(&registry)?;
     Ok(Ground {

@@ -16,6 +16,7 @@ pub mod ingest;
 pub mod intents;
 pub mod keys;
 mod lease;
+mod metrics;
 pub mod record;
 mod undecodable;
 

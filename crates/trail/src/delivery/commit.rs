@@ -19,6 +19,8 @@ pub(crate) struct Putting<'a> {
     pub(crate) view: &'a View,
     pub(crate) reservation: &'a Reservation,
     pub(crate) fence: Fence,
+    /// When its files began to be made.
+    pub(crate) begun_at: Timestamp,
 }
 
 impl Putting<'_> {
@@ -33,6 +35,8 @@ impl Putting<'_> {
         let hashes = files.into_iter().map(|file| file.sha256_hex).collect();
         let step = self.commit(Some(hashes)).await?;
         if step == Step::Moved {
+            let took = self.stage.clock.now().since(self.begun_at);
+            metrics.seconds.observe(took.as_secs_f64());
             metrics.files.inc_by(delivered.len() as u64);
             metrics.events.inc_by(delivered.iter().map(|(records, _)| *records as u64).sum());
             metrics.bytes.inc_by(delivered.iter().map(|(_, size_bytes)| *size_bytes as u64).sum());

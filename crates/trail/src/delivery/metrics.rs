@@ -1,6 +1,8 @@
 //! What delivery counts.
 
-use prometheus::{IntCounter, Registry};
+use prometheus::{Histogram, IntCounter, Registry};
+
+use crate::metrics::{counter, seconds};
 
 pub(crate) struct Metrics {
     pub(crate) files: IntCounter,
@@ -9,15 +11,12 @@ pub(crate) struct Metrics {
     pub(crate) failures: IntCounter,
     pub(crate) undecodable: IntCounter,
     pub(crate) given_up: IntCounter,
+    pub(crate) seconds: Histogram,
 }
 
 impl Metrics {
     pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let counter = |name: &str, help: &str| {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok::<_, prometheus::Error>(counter)
-        };
+        let counter = |name, about| counter(registry, name, about);
         Ok(Self {
             files: counter("cairn_delivery_files_total", "Log files delivered.")?,
             events: counter("cairn_delivery_events_total", "Events in delivered log files.")?,
@@ -27,6 +26,11 @@ impl Metrics {
             given_up: counter(
                 "cairn_delivery_given_up_total",
                 "Log files given up after 30 days of failures.",
+            )?,
+            seconds: seconds(
+                registry,
+                "cairn_delivery_seconds",
+                "From a range of the log, cut, to its files in the bucket and the commit.",
             )?,
         })
     }

@@ -369,8 +369,9 @@ impl DeliveryStage {
         let Some(fence) = self.leases.hold(&self.catalog, &view.state, run.now).await? else {
             return Ok(Step::Done);
         };
+        let begun_at = self.clock.now();
         let files = render::render(&*self.log, reservation).await?;
-        let putting = Putting { stage: self, view, reservation, fence };
+        let putting = Putting { stage: self, view, reservation, fence, begun_at };
         putting.put_and_commit(files).await
     }
 

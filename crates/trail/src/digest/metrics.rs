@@ -2,6 +2,8 @@
 
 use prometheus::{IntCounter, Registry};
 
+use crate::metrics::counter;
+
 pub(crate) struct Metrics {
     pub(crate) digests: IntCounter,
     pub(crate) failures: IntCounter,
@@ -9,14 +11,9 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let counter = |name: &str, help: &str| {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok::<_, prometheus::Error>(counter)
-        };
         Ok(Self {
-            digests: counter("cairn_digest_files_total", "Digest files delivered.")?,
-            failures: counter("cairn_digest_failures_total", "Attempts that a bucket refused.")?,
+            digests: counter(registry, "cairn_digest_files_total", "Digest files delivered.")?,
+            failures: counter(registry, "cairn_digest_failures_total", "Attempts that a bucket refused.")?,
         })
     }
 }
