@@ -11,7 +11,7 @@ use cairn_services::cloudtrail::{self, CloudTrail};
 use cairn_services::cloudtrail_data::CloudTrailData;
 use cairn_services::iam::{Iam, RootCredentials};
 use cairn_services::kms::Kms;
-use cairn_services::s3::S3;
+use cairn_services::s3::{ObjectKeys, S3};
 use cairn_services::sts::Sts;
 use cairn_store::blobs::FileBlobs;
 use cairn_store::catalog::sqlite::SqliteCatalog;
@@ -233,6 +233,15 @@ fn open_services(
     let blobs = FileBlobs::open(&folder.join("blobs"), Arc::clone(entropy), &ground.registry)?;
     let rotate_after = settings.key_rotation_interval;
     let key_settings = KeySettings { rotate_after, validity: rotate_after + rotate_after / 2 };
+    let kms = Arc::new(Kms::new(
+        ground.catalog.clone(),
+        Arc::clone(clock),
+        Arc::clone(entropy),
+        ground.sealer.clone(),
+        ground.recorder.clone(),
+    ));
+    let keys =
+        ObjectKeys { server_key: ground.sealer.derived_key("s3.objects"), data_keys: Arc::clone(&kms) as _ };
     Ok(Services {
         iam: Arc::new(Iam::new(
             ground.catalog.clone(),
@@ -240,18 +249,13 @@ fn open_services(
             Arc::clone(entropy),
             ground.sealer.clone(),
         )),
-        kms: Arc::new(Kms::new(
-            ground.catalog.clone(),
-            Arc::clone(clock),
-            Arc::clone(entropy),
-            ground.sealer.clone(),
-            ground.recorder.clone(),
-        )),
+        kms: Arc::clone(&kms),
         s3: Arc::new(S3::new(
             ground.catalog.clone(),
             Arc::new(blobs.clone()),
             Arc::clone(clock),
             Arc::clone(entropy),
+            keys,
         )),
         blobs,
         keys: SigningKeys::new(

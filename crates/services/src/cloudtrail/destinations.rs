@@ -112,7 +112,7 @@ pub(super) fn check_kms_key(key: &str, home: &Region) -> Result<(), AwsError> {
     Err(AwsError::invalid("KmsKeyNotFoundException", format!("KMS key not found: {key}")))
 }
 
-/// There are no keys in this server yet, so none can be used.
+/// The key is not there, or its policy does not let CloudTrail use it.
 pub(super) fn unusable_kms_key(bucket: &str, key: &str) -> AwsError {
     AwsError::invalid(
         "InsufficientEncryptionPolicyException",

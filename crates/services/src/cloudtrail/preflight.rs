@@ -8,6 +8,8 @@ use cairn_trail::bucket::OnBehalfOf;
 use cairn_trail::{Bucket, BucketPut, PutFailure, Trail};
 use cairn_wire::AwsError;
 
+use super::destinations;
+
 /// Checks that `trail` can write to its bucket, and puts a marker into each of `folders`: `CloudTrail`.
 pub(super) async fn check_bucket(
     bucket: &dyn Bucket,
@@ -23,10 +25,23 @@ pub(super) async fn check_bucket(
             key: marker_key(trail, folder),
             body: Bytes::new(),
             metadata: Vec::new(),
+            kms_key_id: None,
         };
         bucket.put(put, &who).await.map_err(refused)?;
     }
     Ok(())
+}
+
+/// Checks that `trail` can encrypt its log files under its KMS key; says the key's ARN.
+pub(super) async fn check_key(bucket: &dyn Bucket, trail: &Trail, key: &str) -> Result<String, AwsError> {
+    let who = OnBehalfOf { trail: trail.arn.clone(), account: trail.arn.account() };
+    bucket.check_key(&trail.bucket, key, &who).await.map_err(|failure| match failure.code.as_str() {
+        "KMS.DisabledException" | "KMS.KMSInvalidStateException" => {
+            AwsError::invalid("KmsException", failure.message)
+        }
+        "InternalError" | "InternalFailure" => AwsError::internal(failure),
+        _ => destinations::unusable_kms_key(&trail.bucket, key),
+    })
 }
 
 /// The folders that a trail of this configuration writes to.

@@ -61,7 +61,7 @@ impl CloudTrail {
 
         let wanted = trail.clone();
         self.deps.catalog.read(move |tx| check_room_for_new(tx, &wanted)).await?;
-        self.check_destinations(&trail).await?;
+        trail.kms_key_id = self.check_destinations(&trail).await?;
 
         let made = self
             .deps
@@ -97,12 +97,13 @@ impl CloudTrail {
             Ok::<_, Failure>(trail)
         };
         let trail = self.deps.catalog.read(updated.clone()).await?;
-        self.check_destinations(&trail).await?;
+        let key_arn = self.check_destinations(&trail).await?;
         let trail = self
             .deps
             .catalog
             .write(move |tx| {
-                let trail = updated(tx)?;
+                let mut trail = updated(tx)?;
+                trail.kms_key_id.clone_from(&key_arn);
                 TRAILS.put(tx, trail_key(&trail.arn).bytes(), &trail)?;
                 Ok::<_, Failure>(trail)
             })
@@ -156,19 +157,21 @@ impl CloudTrail {
         self.deps.catalog.read(move |tx| existing_trail(tx, &arn)).await
     }
 
-    /// Tries the bucket, then looks for the other destinations, in the real service's order.
-    async fn check_destinations(&self, trail: &Trail) -> Result<(), AwsError> {
+    /// Tries the bucket, then looks for the other destinations, in the real service's order. Says the ARN of the KMS key,
+    /// where the trail names one.
+    async fn check_destinations(&self, trail: &Trail) -> Result<Option<String>, AwsError> {
         preflight::check_bucket(self.deps.bucket.as_ref(), trail, preflight::folders(trail)).await?;
         if trail.sns_topic.is_some() {
             return Err(destinations::missing_topic());
         }
-        if let Some(key) = &trail.kms_key_id {
-            return Err(destinations::unusable_kms_key(&trail.bucket, key));
-        }
+        let key_arn = match &trail.kms_key_id {
+            Some(key) => Some(preflight::check_key(self.deps.bucket.as_ref(), trail, key).await?),
+            None => None,
+        };
         if trail.cloud_watch_logs_group_arn.is_some() {
             return Err(destinations::denied_log_group());
         }
-        Ok(())
+        Ok(key_arn)
     }
 }
 

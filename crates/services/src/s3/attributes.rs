@@ -37,13 +37,11 @@ const KEPT_HEADERS: [&str; 7] = [
 const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
 
 /// Settings that are known and not built, with their headers.
-const NOT_BUILT: [(&str, &str); 8] = [
+const NOT_BUILT: [(&str, &str); 6] = [
     ("SSECustomerAlgorithm", "x-amz-server-side-encryption-customer-algorithm"),
     ("SSECustomerKey", "x-amz-server-side-encryption-customer-key"),
     ("CopySourceSSECustomerAlgorithm", "x-amz-copy-source-server-side-encryption-customer-algorithm"),
     ("CopySourceSSECustomerKey", "x-amz-copy-source-server-side-encryption-customer-key"),
-    ("SSEKMSKeyId", "x-amz-server-side-encryption-aws-kms-key-id"),
-    ("SSEKMSEncryptionContext", "x-amz-server-side-encryption-context"),
     ("WriteOffsetBytes", "x-amz-write-offset-bytes"),
     ("MFA", "x-amz-mfa"),
 ];
@@ -85,8 +83,8 @@ pub(super) fn check_settings(params: Params<'_>) -> Result<(), Failure> {
         return Err(not_implemented(header));
     }
     match params.text("ServerSideEncryption") {
-        None | Some("AES256") => {}
-        Some("aws:kms" | "aws:kms:dsse" | "aws:fsx") => {
+        None | Some("AES256" | "aws:kms") => {}
+        Some("aws:kms:dsse" | "aws:fsx") => {
             return Err(not_implemented("x-amz-server-side-encryption"));
         }
         Some(other) => {
@@ -254,7 +252,7 @@ mod tests {
     #[test]
     fn what_is_not_built_is_refused_and_not_ignored() {
         let code = |params: Value| headers_and_tags(&params).unwrap_err().0.code.into_owned();
-        assert_eq!(code(json!({"ServerSideEncryption": "aws:kms"})), "NotImplemented");
+        assert_eq!(code(json!({"ServerSideEncryption": "aws:kms:dsse"})), "NotImplemented");
         assert_eq!(code(json!({"StorageClass": "GLACIER"})), "NotImplemented");
         assert_eq!(code(json!({"StorageClass": "ICE"})), "InvalidStorageClass");
         assert_eq!(code(json!({"ACL": "public"})), "InvalidArgument");

@@ -48,6 +48,7 @@ impl S3 {
             tags: attributes::listed_tags(tags, BUCKET_TAGS_MAX)?,
             public_access_block: Some(PublicAccessBlock::ALL),
             without_ownership_controls: false,
+            default_kms: None,
             object_ownership: wanted_ownership(params)?,
             acl: CannedAcl::requested(params)?.unwrap_or_default(),
             object_lock: locked.then(ObjectLock::default),

@@ -73,11 +73,11 @@ impl S3 {
             "Location": format!("http://{host}/{}/{}", at.bucket, super::walk::shown(&at.key, true)),
             "Bucket": at.bucket,
             "Key": at.key,
-            "ServerSideEncryption": "AES256",
         });
         if let (Some(object), Some(reply)) = (&placed.version.object, reply.as_object_mut()) {
             reply.insert("ETag".into(), quoted(&object.etag).into());
             object.checksum.show(reply);
+            object.encryption.show(reply);
         }
         if let Some(id) = placed.shown_id {
             reply["VersionId"] = id.into();
@@ -222,5 +222,6 @@ fn object_of(parts: &[Part], upload: &Upload, wanted: &Wanted) -> Result<Object,
         blob: None,
         parts: Some(u32::try_from(parts.len()).unwrap_or(u32::MAX)),
         attributes: upload.attributes.clone(),
+        encryption: upload.encryption.clone(),
     })
 }

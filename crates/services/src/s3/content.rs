@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cairn_store::blobs::{BlobReader, BlobWriter};
+use cairn_store::blobs::{BlobError, BlobReader, BlobWriter};
 use cairn_store::{BlobId, Blobs};
 use cairn_wire::{Body, BodyError, BodySource};
 use md5::{Digest, Md5};
 
 use super::S3;
 use super::checksum::{Algorithm, Claim, Hasher};
+use super::cipher::{BlobRange, DataKey, Decrypting, Encrypting};
 use super::error::{Failure, entity_too_large, method_not_allowed, no_such_key};
 use super::garbage::Held;
 use super::state::{Bucket, NULL_VERSION, Object, PIECES, Piece, VERSIONS, Version, Versioning, version_key};
@@ -41,6 +42,7 @@ impl S3 {
         mut body: Body,
         claim: &Claim,
         algorithm: Algorithm,
+        key: Option<&DataKey>,
     ) -> Result<Stored, Failure> {
         if let Some(length_bytes) = body.length_bytes().filter(|length| *length > PUT_SIZE_BYTES_MAX) {
             return Err(entity_too_large(length_bytes, PUT_SIZE_BYTES_MAX));
@@ -49,7 +51,7 @@ impl S3 {
         let other = claim.algorithm.filter(|claimed| *claimed != algorithm);
         let mut claimed = other.map(Hasher::new);
         let mut size_bytes = 0_u64;
-        let mut writer: Option<Box<dyn BlobWriter>> = None;
+        let mut writer: Option<Writer> = None;
         while let Some(piece) = body.next().await {
             let piece = piece?;
             size_bytes += piece.len() as u64;
@@ -66,7 +68,7 @@ impl S3 {
             }
             let open = match &mut writer {
                 Some(open) => open,
-                None => writer.insert(self.blobs.create().await?),
+                None => writer.insert(Writer::new(self.blobs.create().await?, key)),
             };
             open.write(piece).await?;
         }
@@ -137,17 +139,29 @@ impl S3 {
     }
 
     /// A body of `length_bytes` bytes from `offset_bytes` on.
-    pub(super) fn body_of(&self, opened: Opened, offset_bytes: u64, length_bytes: u64) -> Body {
+    pub(super) fn body_of(
+        &self,
+        opened: Opened,
+        offset_bytes: u64,
+        length_bytes: u64,
+        key: Option<DataKey>,
+    ) -> Body {
         let mut ranges = VecDeque::new();
         let (mut start, end) = (0, offset_bytes + length_bytes);
         for piece in opened.found.pieces {
             let (from, to) = (start.max(offset_bytes), (start + piece.size_bytes).min(end));
             if let (Some(blob), true) = (piece.blob, from < to) {
-                ranges.push_back((blob, from - start, to - from));
+                ranges.push_back(BlobRange {
+                    blob,
+                    offset_bytes: from - start,
+                    length_bytes: to - from,
+                    blob_size_bytes: piece.size_bytes,
+                });
             }
             start += piece.size_bytes;
         }
-        let source = Content { blobs: Arc::clone(&self.blobs), ranges, reader: None, _held: opened.held };
+        let source =
+            Content { blobs: Arc::clone(&self.blobs), ranges, key, reader: None, _held: opened.held };
         Body::new(source, Some(length_bytes))
     }
 }
@@ -188,11 +202,67 @@ pub(super) struct Opened {
     held: Held,
 }
 
+/// A blob being written, encrypted where there is a key.
+enum Writer {
+    Clear(Box<dyn BlobWriter>),
+    Sealed(Box<Encrypting>),
+}
+
+impl Writer {
+    fn new(inner: Box<dyn BlobWriter>, key: Option<&DataKey>) -> Self {
+        match key {
+            None => Self::Clear(inner),
+            Some(key) => Self::Sealed(Box::new(Encrypting::new(inner, key))),
+        }
+    }
+
+    async fn write(&mut self, piece: Bytes) -> Result<(), BlobError> {
+        match self {
+            Self::Clear(inner) => inner.write(piece).await,
+            Self::Sealed(inner) => inner.write(piece).await,
+        }
+    }
+
+    async fn finish(self) -> Result<BlobId, BlobError> {
+        match self {
+            Self::Clear(inner) => inner.finish().await,
+            Self::Sealed(inner) => inner.finish().await,
+        }
+    }
+}
+
+/// A range of a blob being read.
+enum Reader {
+    Clear(Box<dyn BlobReader>),
+    Sealed(Box<Decrypting>),
+}
+
+impl Reader {
+    async fn open(
+        blobs: &Arc<dyn Blobs>,
+        range: &BlobRange,
+        key: Option<&DataKey>,
+    ) -> Result<Self, BlobError> {
+        Ok(match key {
+            None => Self::Clear(blobs.read(&range.blob, range.offset_bytes, range.length_bytes).await?),
+            Some(key) => Self::Sealed(Box::new(Decrypting::open(blobs, range, key).await?)),
+        })
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes, BlobError>> {
+        match self {
+            Self::Clear(inner) => inner.next().await,
+            Self::Sealed(inner) => inner.next().await,
+        }
+    }
+}
+
 /// Ranges of blobs, one after the other.
 struct Content {
     blobs: Arc<dyn Blobs>,
-    ranges: VecDeque<(BlobId, u64, u64)>,
-    reader: Option<Box<dyn BlobReader>>,
+    ranges: VecDeque<BlobRange>,
+    key: Option<DataKey>,
+    reader: Option<Reader>,
     _held: Held,
 }
 
@@ -206,8 +276,8 @@ impl BodySource for Content {
                     None => self.reader = None,
                 }
             }
-            let (blob, offset_bytes, length_bytes) = self.ranges.pop_front()?;
-            match self.blobs.read(&blob, offset_bytes, length_bytes).await {
+            let range = self.ranges.pop_front()?;
+            match Reader::open(&self.blobs, &range, self.key.as_ref()).await {
                 Ok(reader) => self.reader = Some(reader),
                 Err(source) => return Some(Err(BodyError::Storage(source.into()))),
             }

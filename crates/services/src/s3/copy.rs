@@ -8,6 +8,7 @@ use super::attributes::{self, header_tags};
 use super::checksum::{Algorithm, Claim};
 use super::condition::{ReadConditions, WriteConditions};
 use super::content::{Found, Opened, PUT_SIZE_BYTES_MAX};
+use super::encryption::Asked;
 use super::error::{Failure, access_denied, fail, invalid_argument, invalid_request};
 use super::params::Params;
 use super::put::{quoted, simple_object};
@@ -72,8 +73,11 @@ impl S3 {
         let source_id = found.shown_id().map(str::to_owned);
         let size_bytes = found.object.size_bytes;
         let claim = Claim { algorithm: None, value: None };
-        let stored = self.store(self.body_of(opened, 0, size_bytes), &claim, algorithm).await?;
-        let object = simple_object(&stored, attributes);
+        let from = self.key_for(caller, &found.bucket, &found.object.encryption).await?;
+        let to = self.new_key(caller, params.bucket(), params.key(), Asked::of(params)?).await?;
+        let body = self.body_of(opened, 0, size_bytes, from);
+        let stored = self.store(body, &claim, algorithm, Some(&to.key)).await?;
+        let object = simple_object(&stored, attributes, to.encryption);
         let placed = self.place_object(params.bucket(), params.key(), object, conditions, caller.now).await?;
         let mut result = Map::new();
         result.insert("LastModified".into(), placed.version.modified_at.seconds().into());
@@ -81,7 +85,10 @@ impl S3 {
             result.insert("ETag".into(), quoted(&object.etag).into());
             object.checksum.show(&mut result);
         }
-        let mut reply = json!({"CopyObjectResult": result, "ServerSideEncryption": "AES256"});
+        let mut reply = json!({ "CopyObjectResult": result });
+        if let (Some(object), Some(reply)) = (&placed.version.object, reply.as_object_mut()) {
+            object.encryption.show(reply);
+        }
         if let Some(id) = source_id {
             reply["CopySourceVersionId"] = id.into();
         }

@@ -1,19 +1,26 @@
 //! CloudTrail's own deliveries: objects put in the name of `cloudtrail.amazonaws.com`, under the bucket's policy. They
 //! come from the trail's stages, not through the front door, and are never recorded.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use cairn_core::policy::{Document, Outcome, Request, Requester, evaluate};
+use cairn_core::Principal;
+use cairn_core::policy::{Document, Outcome, Request, Requester, Rights, evaluate};
 use cairn_trail::bucket::{Bucket as Destination, BucketPut, OnBehalfOf, PutFailure};
 use cairn_wire::{AwsError, Body};
 
 use super::S3;
 use super::checksum::{Algorithm, Claim};
 use super::condition::WriteConditions;
+use super::encryption::{self, Asked, Encryption, NewKey};
 use super::error::{Failure, access_denied};
 use super::name;
 use super::put::simple_object;
 use super::state::{Attributes, Bucket};
 use super::version;
+use crate::Caller;
+use crate::kms::{Asker, EncryptionContext};
 
 /// In whose name deliveries are made.
 const PRINCIPAL: &str = "cloudtrail.amazonaws.com";
@@ -26,6 +33,7 @@ impl S3 {
         bucket: &str,
         action: &str,
         resource: String,
+        encryption: &str,
         who: &OnBehalfOf,
     ) -> Result<(), Failure> {
         let bucket = self.bucket(bucket).await?;
@@ -33,7 +41,7 @@ impl S3 {
             requester: Requester::Service(PRINCIPAL.to_owned()),
             action: action.to_owned(),
             resource,
-            context: self.delivery_context(&bucket, action, who),
+            context: self.delivery_context(&bucket, action, encryption, who),
         };
         // A stored policy that cannot be read lets nobody in.
         let allowed = bucket.policy.as_deref().is_some_and(|text| {
@@ -47,6 +55,7 @@ impl S3 {
         &self,
         bucket: &Bucket,
         action: &str,
+        encryption: &str,
         who: &OnBehalfOf,
     ) -> Vec<(String, Vec<String>)> {
         let now = self.clock.now();
@@ -64,15 +73,52 @@ impl S3 {
         ];
         if action == "s3:PutObject" {
             context.push(("s3:x-amz-acl", ACL.to_owned()));
-            context.push(("s3:x-amz-server-side-encryption", "AES256".to_owned()));
+            context.push(("s3:x-amz-server-side-encryption", encryption.to_owned()));
         }
         context.into_iter().map(|(key, value)| (key.to_owned(), vec![value])).collect()
+    }
+
+    /// The key for a log file: of KMS where the trail names one, asked for as CloudTrail does, with the trail's ARN in
+    /// the encryption context; otherwise S3's own.
+    async fn delivery_key(&self, put: &BucketPut, who: &OnBehalfOf) -> Result<NewKey, Failure> {
+        let bucket = self.bucket(&put.bucket).await?;
+        let asked = match &put.kms_key_id {
+            None => Asked::Server,
+            Some(key) => Asked::Kms {
+                key: Some(key.clone()),
+                context: EncryptionContext::from([("aws:cloudtrail:arn".to_owned(), who.trail.to_string())]),
+                bucket_key: false,
+            },
+        };
+        self.key_of(self.delivery_asker(&bucket, who), &bucket, &put.key, asked).await
+    }
+
+    fn delivery_asker(&self, bucket: &Bucket, who: &OnBehalfOf) -> Asker {
+        let one = |name: &str, value: String| (name.to_owned(), vec![value]);
+        let caller = Caller {
+            principal: Principal::Service { name: PRINCIPAL.to_owned() },
+            access_key_id: None,
+            session: None,
+            account: who.account.clone(),
+            region: bucket.region.clone(),
+            now: self.clock.now(),
+            request_id: self.entropy.event_id(),
+            source_ip: IpAddr::from([127, 0, 0, 1]),
+            secure_transport: true,
+            user_agent: None,
+            rights: Arc::new(Rights::default()),
+        };
+        let source =
+            [one("aws:SourceArn", who.trail.to_string()), one("aws:SourceAccount", who.account.to_string())];
+        encryption::asker(&caller, bucket, source.into())
     }
 
     async fn deliver(&self, put: BucketPut, who: &OnBehalfOf) -> Result<(), Failure> {
         name::check_key(&put.key)?;
         let resource = format!("arn:aws:s3:::{}/{}", put.bucket, put.key);
-        self.check_delivery(&put.bucket, "s3:PutObject", resource, who).await?;
+        let encryption = if put.kms_key_id.is_some() { "aws:kms" } else { "AES256" };
+        self.check_delivery(&put.bucket, "s3:PutObject", resource, encryption, who).await?;
+        let key = self.delivery_key(&put, who).await?;
         let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let attributes = Attributes {
             headers: vec![header("ContentEncoding", "gzip"), header("ContentType", "application/json")],
@@ -80,8 +126,9 @@ impl S3 {
             ..Attributes::default()
         };
         let claim = Claim { algorithm: None, value: None };
-        let stored = self.store(Body::from_bytes(put.body), &claim, Algorithm::DEFAULT).await?;
-        let object = simple_object(&stored, attributes);
+        let stored =
+            self.store(Body::from_bytes(put.body), &claim, Algorithm::DEFAULT, Some(&key.key)).await?;
+        let object = simple_object(&stored, attributes, key.encryption);
         let (conditions, now) = (WriteConditions::default(), self.clock.now());
         self.place_object(&put.bucket, &put.key, object, conditions, now).await?;
         Ok(())
@@ -92,7 +139,21 @@ impl S3 {
 impl Destination for S3 {
     async fn check_acl(&self, bucket: &str, who: &OnBehalfOf) -> Result<(), PutFailure> {
         let resource = format!("arn:aws:s3:::{bucket}");
-        self.check_delivery(bucket, "s3:GetBucketAcl", resource, who).await.map_err(put_failure)
+        self.check_delivery(bucket, "s3:GetBucketAcl", resource, "AES256", who).await.map_err(put_failure)
+    }
+
+    async fn check_key(&self, bucket: &str, key: &str, who: &OnBehalfOf) -> Result<String, PutFailure> {
+        let put = BucketPut {
+            bucket: bucket.to_owned(),
+            key: format!("AWSLogs/{}/CloudTrail/", who.account),
+            body: bytes::Bytes::new(),
+            metadata: Vec::new(),
+            kms_key_id: Some(key.to_owned()),
+        };
+        match self.delivery_key(&put, who).await.map_err(put_failure)?.encryption {
+            Encryption::Kms(kms) => Ok(kms.key_arn),
+            Encryption::Clear | Encryption::Server => Ok(key.to_owned()),
+        }
     }
 
     async fn holds(&self, bucket: &str, key: &str) -> Result<bool, PutFailure> {

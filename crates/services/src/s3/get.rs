@@ -37,7 +37,9 @@ impl S3 {
         check_read(caller, params)?;
         let opened = self.open(params.bucket(), params.key(), params.version_id()).await?;
         let answer = answer(&opened.found, params, caller.now)?;
-        let body = self.body_of(opened, answer.range.offset_bytes, answer.range.length_bytes);
+        let found = &opened.found;
+        let key = self.key_for(caller, &found.bucket, &found.object.encryption).await?;
+        let body = self.body_of(opened, answer.range.offset_bytes, answer.range.length_bytes, key);
         Ok(Reply { result: answer.result, body: Some(body), status: answer.status })
     }
 
@@ -106,7 +108,7 @@ fn answer(found: &Found, params: Params<'_>, now: Timestamp) -> Result<Answer, F
         reply.insert(member.clone(), value.as_str().into());
     }
     apply_overrides(params, &mut reply);
-    reply.insert("ServerSideEncryption".into(), "AES256".into());
+    object.encryption.show(&mut reply);
     let metadata =
         object.attributes.metadata.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
     reply.insert("Metadata".into(), Value::Object(metadata.collect()));

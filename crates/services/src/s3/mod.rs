@@ -12,12 +12,14 @@ mod attributes;
 mod bucket;
 mod builtin;
 mod checksum;
+mod cipher;
 mod complete;
 mod condition;
 mod content;
 mod copy;
 mod delete;
 mod delivery;
+mod encryption;
 mod error;
 mod garbage;
 mod get;
@@ -48,6 +50,7 @@ use cairn_store::{BlobId, Blobs, Catalog};
 use cairn_wire::{AwsError, Call, Reply};
 use serde_json::Value;
 
+pub use self::encryption::ObjectKeys;
 use self::error::{Failure, fail};
 use self::garbage::Pins;
 use self::params::Params;
@@ -59,21 +62,23 @@ pub struct S3 {
     blobs: Arc<dyn Blobs>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    keys: ObjectKeys,
     pins: Arc<Pins>,
     /// Blobs that the last sweep found without a name.
     suspects: Mutex<HashSet<BlobId>>,
 }
 
 impl S3 {
-    /// S3 over a catalog and over blobs that nobody else uses.
+    /// S3 over a catalog and over blobs that nobody else uses. Their bytes are encrypted under `keys`.
     #[must_use]
     pub fn new(
         catalog: Catalog,
         blobs: Arc<dyn Blobs>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
+        keys: ObjectKeys,
     ) -> Self {
-        Self { catalog, blobs, clock, entropy, pins: Arc::default(), suspects: Mutex::default() }
+        Self { catalog, blobs, clock, entropy, keys, pins: Arc::default(), suspects: Mutex::default() }
     }
 
     async fn answer(&self, caller: &Caller, call: Call) -> Result<Reply, Failure> {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::S3;
 use super::bucket::canonical_id;
 use super::checksum::{Algorithm, ChecksumKind};
+use super::encryption::Asked;
 use super::error::{Failure, invalid_request, no_such_upload};
 use super::garbage::discard;
 use super::list::shown_groups;
@@ -41,6 +42,7 @@ impl S3 {
         let random = self
             .entropy
             .text(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", UPLOAD_RANDOM_LENGTH);
+        let key = self.new_key(caller, params.bucket(), params.key(), Asked::of(params)?).await?;
         let upload = Upload {
             key: params.key().to_owned(),
             id: format!("{:016x}{random}", caller.now.millis()),
@@ -49,11 +51,13 @@ impl S3 {
             algorithm,
             kind,
             attributes: attributes::of_new_object(params, &caller.account, caller.now)?,
+            encryption: key.encryption,
         };
         let (bucket, now) = (params.bucket().to_owned(), caller.now);
-        let mut reply = json!({
-            "Bucket": bucket, "Key": upload.key, "UploadId": upload.id, "ServerSideEncryption": "AES256",
-        });
+        let mut reply = json!({"Bucket": bucket, "Key": upload.key, "UploadId": upload.id});
+        if let Some(reply) = reply.as_object_mut() {
+            upload.encryption.show(reply);
+        }
         if let Some(algorithm) = algorithm {
             reply["ChecksumAlgorithm"] = algorithm.name().into();
             reply["ChecksumType"] = kind.name().into();

@@ -14,7 +14,7 @@ use super::garbage::discard;
 use super::multipart::UploadName;
 use super::params::Params;
 use super::put::quoted;
-use super::state::{BLOB_USES, Mark, Part, UPLOAD_PARTS, Upload, blob_key, part_key};
+use super::state::{BLOB_USES, Bucket, Mark, Part, UPLOAD_PARTS, Upload, blob_key, part_key};
 use super::{S3, attributes};
 use crate::Caller;
 
@@ -29,12 +29,13 @@ impl S3 {
         let number = part_number(params)?;
         let claim = Claim::of(params, &call.request.headers)?;
         let at = UploadName::of(params);
-        let upload = self.find_upload(&at).await?;
+        let (bucket, upload) = self.find_upload(&at).await?;
         check_algorithm(&upload, &claim)?;
-        let stored = self.store(body, &claim, upload.part_algorithm()).await?;
+        let key = self.key_for(caller, &bucket, &upload.encryption).await?;
+        let stored = self.store(body, &claim, upload.part_algorithm(), key.as_ref()).await?;
         let part = self.place_part(at, number, stored, caller.now).await?;
         let mut reply = shown(&part, &upload);
-        reply.insert("ServerSideEncryption".into(), "AES256".into());
+        upload.encryption.show(&mut reply);
         Ok(Reply::of(&reply))
     }
 
@@ -44,7 +45,7 @@ impl S3 {
         let number = part_number(params)?;
         let source = CopySource::parse(params.required("CopySource"))?;
         let at = UploadName::of(params);
-        let upload = self.find_upload(&at).await?;
+        let (bucket, upload) = self.find_upload(&at).await?;
         let opened = self.open_source(caller, &source, params).await?;
         let size_bytes = opened.found.object.size_bytes;
         let range = match params.text("CopySourceRange") {
@@ -58,22 +59,27 @@ impl S3 {
             )));
         }
         let source_id = opened.found.shown_id().map(str::to_owned);
-        let body = self.body_of(opened, range.offset_bytes, range.length_bytes);
+        let from = self.key_for(caller, &opened.found.bucket, &opened.found.object.encryption).await?;
+        let to = self.key_for(caller, &bucket, &upload.encryption).await?;
+        let body = self.body_of(opened, range.offset_bytes, range.length_bytes, from);
         let claim = Claim { algorithm: None, value: None };
-        let stored = self.store(body, &claim, upload.part_algorithm()).await?;
+        let stored = self.store(body, &claim, upload.part_algorithm(), to.as_ref()).await?;
         let part = self.place_part(at, number, stored, caller.now).await?;
         let mut result = shown(&part, &upload);
         result.insert("LastModified".into(), part.modified_at.seconds().into());
-        let mut reply = json!({"CopyPartResult": result, "ServerSideEncryption": "AES256"});
+        let mut reply = json!({ "CopyPartResult": result });
+        if let Some(reply) = reply.as_object_mut() {
+            upload.encryption.show(reply);
+        }
         if let Some(id) = source_id {
             reply["CopySourceVersionId"] = id.into();
         }
         Ok(Reply::of(&reply))
     }
 
-    async fn find_upload(&self, at: &UploadName) -> Result<Upload, Failure> {
+    async fn find_upload(&self, at: &UploadName) -> Result<(Bucket, Upload), Failure> {
         let at = at.clone();
-        self.catalog.read(move |tx| Ok(at.find(tx)?.1)).await
+        self.catalog.read(move |tx| at.find(tx)).await
     }
 
     /// Makes stored bytes a part of an upload; a part of the same number is replaced.

@@ -10,6 +10,7 @@ use super::attributes;
 use super::checksum::{Algorithm, ChecksumKind, Claim};
 use super::condition::WriteConditions;
 use super::content::Stored;
+use super::encryption::{Asked, Encryption};
 use super::error::{Failure, invalid_request};
 use super::name;
 use super::params::Params;
@@ -31,8 +32,11 @@ impl S3 {
         check_held(params, &claim, &call)?;
         // Looked at before the body is taken in, so that a hopeless upload ends early; decided when it is placed.
         self.check_write(params.bucket(), params.key(), &conditions, &attributes).await?;
-        let stored = self.store(body, &claim, claim.algorithm.unwrap_or(Algorithm::DEFAULT)).await?;
-        let object = simple_object(&stored, attributes);
+        let asked = Asked::of(params)?;
+        let key = self.new_key(caller, params.bucket(), params.key(), asked).await?;
+        let algorithm = claim.algorithm.unwrap_or(Algorithm::DEFAULT);
+        let stored = self.store(body, &claim, algorithm, Some(&key.key)).await?;
+        let object = simple_object(&stored, attributes, key.encryption);
         let placed = self.place_object(params.bucket(), params.key(), object, conditions, caller.now).await?;
         Ok(Reply::of(&Value::Object(written(&placed))))
     }
@@ -141,7 +145,7 @@ pub(super) fn check_announced(claim: &Claim, call: &Call) -> Result<(), Failure>
 }
 
 /// An object that was put in one go.
-pub(super) fn simple_object(stored: &Stored, attributes: Attributes) -> Object {
+pub(super) fn simple_object(stored: &Stored, attributes: Attributes, encryption: Encryption) -> Object {
     Object {
         size_bytes: stored.size_bytes,
         etag: stored.md5.clone(),
@@ -153,6 +157,7 @@ pub(super) fn simple_object(stored: &Stored, attributes: Attributes) -> Object {
         blob: stored.blob.clone(),
         parts: None,
         attributes,
+        encryption,
     }
 }
 
@@ -162,8 +167,8 @@ pub(super) fn written(placed: &Placed) -> Map<String, Value> {
     if let Some(object) = &placed.version.object {
         reply.insert("ETag".into(), quoted(&object.etag).into());
         object.checksum.show(&mut reply);
+        object.encryption.show(&mut reply);
     }
-    reply.insert("ServerSideEncryption".into(), "AES256".into());
     if let Some(id) = &placed.shown_id {
         reply.insert("VersionId".into(), id.as_str().into());
     }

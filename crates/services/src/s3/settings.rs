@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::S3;
 use super::acl::{self, CannedAcl, Ownership};
 use super::attributes::{self, BUCKET_TAGS_MAX, tag_set};
+use super::encryption::DefaultKms;
 use super::error::{Failure, fail, invalid_request, malformed_xml, not_implemented};
 use super::object_lock::{self, invalid_state};
 use super::params::Params;
@@ -43,10 +44,7 @@ impl S3 {
                 Versioning::Suspended => json!({"Status": "Suspended"}),
             },
             "GetBucketAcl" => acl::shown_of_bucket(&bucket),
-            "GetBucketEncryption" => json!({"ServerSideEncryptionConfiguration": {"Rules": [{
-                "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"},
-                "BucketKeyEnabled": false,
-            }]}}),
+            "GetBucketEncryption" => shown_encryption(&bucket),
             "GetPublicAccessBlock" => match bucket.public_access_block {
                 Some(block) => json!({"PublicAccessBlockConfiguration": block}),
                 None => return Err(unset("NoSuchPublicAccessBlockConfiguration", &bucket)),
@@ -130,20 +128,30 @@ impl S3 {
                 .await
             }
             "PutBucketEncryption" => {
-                check_encryption(params)?;
-                self.bucket(name).await.map(|_| Reply::empty())
+                let wanted = wanted_encryption(params)?;
+                self.change_bucket(name, move |bucket| {
+                    bucket.default_kms.clone_from(&wanted);
+                    Ok(())
+                })
+                .await
             }
             "PutBucketOwnershipControls" => {
                 let wanted = wanted_ownership(params)?;
                 self.set_ownership_controls(name, Some(wanted)).await
             }
             "DeleteBucketOwnershipControls" => self.set_ownership_controls(name, None).await,
-            // What cannot be set need not be taken away, and encryption with AES256 is the default: nothing to do.
+            "DeleteBucketEncryption" => {
+                self.change_bucket(name, |bucket| {
+                    bucket.default_kms = None;
+                    Ok(())
+                })
+                .await
+            }
+            // What cannot be set need not be taken away: nothing to do.
             "DeleteBucketCors"
             | "DeleteBucketLifecycle"
             | "DeleteBucketWebsite"
-            | "DeleteBucketReplication"
-            | "DeleteBucketEncryption" => self.bucket(name).await.map(|_| Reply::empty()),
+            | "DeleteBucketReplication" => self.bucket(name).await.map(|_| Reply::empty()),
             other => Err(unsupported(other)),
         }
     }
@@ -216,19 +224,42 @@ fn wanted_versioning(params: Params<'_>) -> Result<Versioning, Failure> {
     }
 }
 
-fn check_encryption(params: Params<'_>) -> Result<(), Failure> {
+fn shown_encryption(bucket: &Bucket) -> Value {
+    let (default, bucket_key) = match &bucket.default_kms {
+        None => (json!({"SSEAlgorithm": "AES256"}), false),
+        Some(kms) => {
+            let mut default = json!({"SSEAlgorithm": "aws:kms"});
+            if let Some(key) = &kms.key {
+                default["KMSMasterKeyID"] = key.as_str().into();
+            }
+            (default, kms.bucket_key)
+        }
+    };
+    json!({"ServerSideEncryptionConfiguration": {"Rules": [{
+        "ApplyServerSideEncryptionByDefault": default,
+        "BucketKeyEnabled": bucket_key,
+    }]}})
+}
+
+fn wanted_encryption(params: Params<'_>) -> Result<Option<DefaultKms>, Failure> {
     let rules = params.part("ServerSideEncryptionConfiguration").map_or(&[][..], |part| part.list("Rules"));
     let [rule] = rules else { return Err(malformed_xml()) };
     let default = Params(rule).part("ApplyServerSideEncryptionByDefault").ok_or_else(malformed_xml)?;
-    if default.text("SSEAlgorithm") != Some("AES256") {
-        return Err(not_implemented("x-amz-server-side-encryption"));
+    let bucket_key = rule.get("BucketKeyEnabled").and_then(Value::as_bool).unwrap_or(false);
+    match default.text("SSEAlgorithm") {
+        Some("aws:kms") => {
+            let key = default.text("KMSMasterKeyID").map(str::to_owned);
+            return Ok(Some(DefaultKms { key, bucket_key }));
+        }
+        Some("AES256") => {}
+        _ => return Err(not_implemented("x-amz-server-side-encryption")),
     }
     if default.has("KMSMasterKeyID") {
         return Err(invalid_request(
             "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms or aws:kms:dsse",
         ));
     }
-    Ok(())
+    Ok(None)
 }
 
 fn wanted_ownership(params: Params<'_>) -> Result<Ownership, Failure> {

@@ -11,16 +11,17 @@ use serde::{Deserialize, Serialize};
 
 use super::acl::{CannedAcl, ObjectAcl, Ownership};
 use super::checksum::{Algorithm, ChecksumKind};
+use super::encryption::{DefaultKms, Encryption};
 use super::object_lock::{Hold, ObjectLock};
 
 /// All buckets of all accounts, keyed by name.
 pub(super) const BUCKETS: Table<Bucket> = Table::new("s3.bucket", 1);
-/// All versions of all objects, keyed by [`version_key`].
-pub(super) const VERSIONS: Table<Version> = Table::new("s3.version", 1);
+/// All versions of all objects, keyed by [`version_key`]. In version 1 their bytes were clear.
+pub(super) const VERSIONS: Table<Version> = Table::new("s3.version", 2);
 /// The pieces of objects made by multipart uploads, keyed by [`version_key`].
 pub(super) const PIECES: Table<Vec<Piece>> = Table::new("s3.pieces", 1);
-/// Multipart uploads under way, keyed by [`upload_key`].
-pub(super) const UPLOADS: Table<Upload> = Table::new("s3.upload", 1);
+/// Multipart uploads under way, keyed by [`upload_key`]. In version 1 their bytes were clear.
+pub(super) const UPLOADS: Table<Upload> = Table::new("s3.upload", 2);
 /// Their parts, keyed by [`part_key`].
 pub(super) const UPLOAD_PARTS: Table<Part> = Table::new("s3.upload_part", 1);
 /// The blobs that are named, keyed by id.
@@ -46,6 +47,9 @@ pub(super) struct Bucket {
     /// Whether its ownership controls were taken away, which leaves each object to its writer.
     #[serde(default)]
     pub(super) without_ownership_controls: bool,
+    /// Which KMS key new objects get where their requests do not say; none for S3's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) default_kms: Option<DefaultKms>,
     /// Whose the objects are.
     #[serde(default)]
     pub(super) object_ownership: Ownership,
@@ -130,6 +134,8 @@ pub(super) struct Object {
     /// How many parts made it, where it came from a multipart upload.
     pub(super) parts: Option<u32>,
     pub(super) attributes: Attributes,
+    #[serde(default, skip_serializing_if = "Encryption::is_clear")]
+    pub(super) encryption: Encryption,
 }
 
 /// What a client says of an object besides its bytes.
@@ -178,6 +184,8 @@ pub(super) struct Upload {
     pub(super) algorithm: Option<Algorithm>,
     pub(super) kind: ChecksumKind,
     pub(super) attributes: Attributes,
+    #[serde(default, skip_serializing_if = "Encryption::is_clear")]
+    pub(super) encryption: Encryption,
 }
 
 impl Upload {
@@ -238,6 +246,11 @@ mod tests {
         check::<Version>(
             r#"{"key":"a/b","id":null,"sequence":7,"modified_at":1795281866000,"object":{"size_bytes":5,"etag":"5d41402abc4b2a76b9719d911017c592","checksum":{"algorithm":"CRC64NVME","kind":"FULL_OBJECT","value":"M3eFcAZSQlc="},"blob":"00112233445566778899aabbccddeeff","parts":null,"attributes":{"headers":[["ContentType","text/plain"]],"metadata":[["m","1"]],"tags":[]}}}"#,
         );
+        check::<Encryption>(r#""Server""#);
+        check::<Encryption>(
+            r#"{"Kms":{"key_arn":"arn:aws:kms:us-east-1:123456789012:key/k","data_key_base64":"AQ==","context":{"aws:s3:arn":"arn:aws:s3:::logs/a"},"bucket_key":false}}"#,
+        );
+        check::<DefaultKms>(r#"{"key":"alias/logs","bucket_key":true}"#);
         check::<Version>(r#"{"key":"a","id":"x","sequence":8,"modified_at":0,"object":null}"#);
         check::<Attributes>(
             r#"{"headers":[],"metadata":[],"tags":[],"hold":{"retention":{"mode":"COMPLIANCE","until":1795281866000},"legal_hold":true},"acl":{"canned":"public-read","owner":"210987654321"}}"#,

@@ -57,7 +57,13 @@ pub(crate) fn with_all(visit: impl FnOnce(&[&dyn Service])) {
     let trails = cloudtrail::World::new();
     let folder = tempfile::tempdir().unwrap();
     let blobs = FileBlobs::open(folder.path(), world.entropy.clone(), &Registry::new()).unwrap();
-    let s3 = S3::new(world.catalog.clone(), Arc::new(blobs), world.clock.clone(), world.entropy.clone());
+    let s3 = S3::new(
+        world.catalog.clone(),
+        Arc::new(blobs),
+        world.clock.clone(),
+        world.entropy.clone(),
+        world.object_keys(),
+    );
     let data = data_service(&world);
     let kms = world.kms(memory_log());
     visit(&[trails.service(), &data, &world.iam(), &kms, &s3, &crate::sts::sts_of(&world)]);

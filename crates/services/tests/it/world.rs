@@ -6,6 +6,7 @@ use std::sync::Arc;
 use cairn_core::{AccountId, EventId, Principal, Timestamp};
 use cairn_services::iam::Iam;
 use cairn_services::kms::Kms;
+use cairn_services::s3::ObjectKeys;
 use cairn_services::{Caller, Service};
 use cairn_store::{Catalog, EventLog};
 use cairn_testkit::{SeededEntropy, TestClock, fixed_sealer};
@@ -32,6 +33,11 @@ impl World {
     pub(crate) fn kms(&self, log: Arc<dyn EventLog>) -> Kms {
         let recorder = Recorder::new(log, self.clock.clone());
         Kms::new(self.catalog.clone(), self.clock.clone(), self.entropy.clone(), fixed_sealer(), recorder)
+    }
+
+    pub(crate) fn object_keys(&self) -> ObjectKeys {
+        let data_keys = Arc::new(self.kms(cairn_testkit::memory_log()));
+        ObjectKeys { server_key: fixed_sealer().derived_key("s3.objects"), data_keys }
     }
 
     pub(crate) fn iam(&self) -> Iam {

@@ -54,6 +54,7 @@ impl Putting<'_> {
                 key: planned.object.clone(),
                 body: file.body.clone(),
                 metadata: Vec::new(),
+                kms_key_id: self.view.trail.kms_key_id.clone(),
             };
             self.stage.bucket.put(put, &who).await?;
         }

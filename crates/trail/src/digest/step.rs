@@ -164,6 +164,8 @@ impl DigestStage {
                 (METADATA_SIGNATURE.to_owned(), reserved.link.signature.clone()),
                 (METADATA_SIGNATURE_ALGORITHM.to_owned(), SIGNATURE_ALGORITHM.to_owned()),
             ],
+            // As with AWS: whoever validates needs no rights on the trail's key for its digests.
+            kms_key_id: None,
         };
         let who = OnBehalfOf { trail: arn.clone(), account: arn.account() };
         if let Err(failure) = self.bucket.put(put, &who).await {

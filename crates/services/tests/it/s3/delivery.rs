@@ -20,6 +20,7 @@ fn log_file(key: &str) -> BucketPut {
         key: key.into(),
         body: Bytes::from_static(b"gzip"),
         metadata: vec![("signature".into(), "00ff".into())],
+        kms_key_id: None,
     }
 }
 

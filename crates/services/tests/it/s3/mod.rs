@@ -132,7 +132,7 @@ fn blobs(world: &World, folder: &Path) -> FileBlobs {
 
 fn open(world: &World, folder: &Path) -> S3 {
     let blobs: Arc<dyn Blobs> = Arc::new(blobs(world, folder));
-    S3::new(world.catalog.clone(), blobs, world.clock.clone(), world.entropy.clone())
+    S3::new(world.catalog.clone(), blobs, world.clock.clone(), world.entropy.clone(), world.object_keys())
 }
 
 async fn read(mut body: Body) -> String {
