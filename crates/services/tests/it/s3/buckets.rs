@@ -163,7 +163,7 @@ async fn what_is_not_set_has_awss_codes_and_what_is_not_built_is_refused() {
         json!({"Bucket": "logs", "ServerSideEncryptionConfiguration": {"Rules": [rule]}})
     };
     shop.ok("PutBucketEncryption", encryption("AES256")).await;
-    assert_eq!(shop.refused("PutBucketEncryption", encryption("aws:kms")).await, "501 NotImplemented");
+    assert_eq!(shop.refused("PutBucketEncryption", encryption("aws:kms:dsse")).await, "501 NotImplemented");
     let tags = json!({"Bucket": "logs", "Tagging": {"TagSet": [{"Key": "k", "Value": "v"}]}});
     shop.ok("PutBucketTagging", tags).await;
     let kept = shop.ok("GetBucketTagging", json!({"Bucket": "logs"})).await;
