@@ -99,6 +99,7 @@ impl S3 {
             principal: Principal::Service { name: PRINCIPAL.to_owned() },
             access_key_id: None,
             session: None,
+            mfa_verified: false,
             account: who.account.clone(),
             region: bucket.region.clone(),
             now: self.clock.now(),
