@@ -276,9 +276,9 @@ fn sessions_bring_their_keys_and_their_tags_go_over_the_roles() {
         (r#"{"ArnEquals":{"aws:PrincipalArn":"arn:aws:iam::111122223333:role/ops/reader"}}"#, true),
         (r#"{"StringEquals":{"aws:userid":"AROAEXAMPLE:alice","aws:PrincipalType":"AssumedRole"}}"#, true),
         (r#"{"Null":{"aws:username":"true","aws:FederatedProvider":"true"}}"#, true),
-        (r#"{"Bool":{"aws:MultiFactorAuthPresent":"true"}}"#, true),
-        (r#"{"NumericLessThanEquals":{"aws:MultiFactorAuthAge":"60"}}"#, true),
-        (r#"{"NumericLessThan":{"aws:MultiFactorAuthAge":"60"}}"#, false),
+        // A role's session brings no word of MFA.
+        (r#"{"Bool":{"aws:MultiFactorAuthPresent":"true"}}"#, false),
+        (r#"{"Null":{"aws:MultiFactorAuthAge":"true"}}"#, true),
         (r#"{"DateLessThan":{"aws:TokenIssueTime":"2026-11-21T17:24:00Z"}}"#, true),
         (r#"{"StringEquals":{"aws:SourceIdentity":"alice@example.com"}}"#, true),
         (r#"{"StringEquals":{"aws:PrincipalTag/Team":"red","aws:PrincipalTag/level":"2"}}"#, true),

@@ -1,0 +1,202 @@
+"""Temporary credentials with stock clients: roles, sessions, federated users, and what records show of them."""
+
+import json
+import os
+import subprocess
+import time
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from conftest import AWS
+from trails import numbers, wait_for
+
+
+@pytest.fixture(scope="module")
+def iam(account):
+    return account.client("iam")
+
+
+def client(server, service, made):
+    return boto3.client(
+        service, region_name="us-east-1", endpoint_url=server.endpoint, aws_access_key_id=made["AccessKeyId"],
+        aws_secret_access_key=made["SecretAccessKey"], aws_session_token=made.get("SessionToken"),
+        config=Config(retries={"total_max_attempts": 1}))
+
+
+@pytest.fixture(scope="module")
+def alice(account, iam):
+    """A user who may assume roles: (name, keys)."""
+    name = f"alice-{next(numbers)}"
+    iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName="assume", PolicyDocument=json.dumps({
+        "Version": "2012-10-17",
+        "Statement": {"Effect": "Allow", "Resource": "*", "Action": ["sts:AssumeRole", "sts:TagSession",
+                      "sts:SetSourceIdentity", "sts:GetFederationToken", "s3:ListAllMyBuckets"]}}))
+    return name, iam.create_access_key(UserName=name)["AccessKey"]
+
+
+@pytest.fixture
+def role(account, iam):
+    """Makes roles that trust the account: role(condition) gives a description."""
+    def make(condition=None, **more):
+        name = f"role-{next(numbers)}"
+        statement = {"Effect": "Allow", "Principal": {"AWS": account.id},
+                     "Action": ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]}
+        if condition:
+            statement["Condition"] = condition
+        made = iam.create_role(RoleName=name, Path="/ops/", AssumeRolePolicyDocument=json.dumps(
+            {"Version": "2012-10-17", "Statement": statement}), **more)["Role"]
+        iam.put_role_policy(RoleName=name, PolicyName="read", PolicyDocument=json.dumps({
+            "Version": "2012-10-17",
+            "Statement": {"Effect": "Allow", "Resource": "*", "Action": ["s3:ListAllMyBuckets", "sts:AssumeRole"]}}))
+        return made
+    return make
+
+
+def events(account, name, find):
+    def look():
+        found = account.client("cloudtrail").lookup_events(
+            LookupAttributes=[{"AttributeKey": "EventName", "AttributeValue": name}], MaxResults=50)
+        return [record for event in found["Events"] if find(record := json.loads(event["CloudTrailEvent"]))]
+    return wait_for(f"the event of {name}", look)
+
+
+def code_of(call, **params):
+    with pytest.raises(ClientError) as refused:
+        call(**params)
+    return refused.value.response["Error"]["Code"]
+
+
+def test_a_role_is_assumed_and_its_calls_show_the_session(server, account, iam, alice, role):
+    made = role()
+    session = f"session-{next(numbers)}"
+    sts = client(server, "sts", alice[1])
+    reply = sts.assume_role(RoleArn=made["Arn"], RoleSessionName=session, SourceIdentity="alice@example.com")
+    assumed = reply["AssumedRoleUser"]
+    assert assumed["AssumedRoleId"] == f"{made['RoleId']}:{session}"
+    assert assumed["Arn"] == f"arn:aws:sts::{account.id}:assumed-role/{made['RoleName']}/{session}"
+    credentials = reply["Credentials"]
+    assert client(server, "sts", credentials).get_caller_identity()["Arn"] == assumed["Arn"]
+
+    [event] = events(account, "AssumeRole",
+                     lambda record: (record["requestParameters"] or {}).get("roleSessionName") == session)
+    assert event["readOnly"] is True and event["userIdentity"]["userName"] == alice[0]
+    assert event["resources"] == [{"accountId": account.id, "type": "AWS::IAM::Role", "ARN": made["Arn"]}]
+    shown = event["responseElements"]
+    assert shown["credentials"]["accessKeyId"] == credentials["AccessKeyId"]
+    assert shown["credentials"]["sessionToken"] == credentials["SessionToken"]
+    assert list(shown["credentials"]) == ["accessKeyId", "sessionToken", "expiration"]
+    assert credentials["SecretAccessKey"] not in json.dumps(event)
+    assert "sharedEventID" not in event, "the caller and the role are of one account"
+
+    [event] = events(account, "GetCallerIdentity",
+                     lambda record: record["userIdentity"].get("accessKeyId") == credentials["AccessKeyId"])
+    identity = event["userIdentity"]
+    assert (identity["type"], identity["arn"]) == ("AssumedRole", assumed["Arn"])
+    context = identity["sessionContext"]
+    assert context["sessionIssuer"] == {
+        "type": "Role", "principalId": made["RoleId"], "arn": made["Arn"], "accountId": account.id,
+        "userName": made["RoleName"]}
+    assert context["attributes"]["mfaAuthenticated"] == "false"
+    assert context["sourceIdentity"] == "alice@example.com"
+
+
+def test_a_trust_policy_that_wants_an_external_id(server, alice, role, account):
+    made = role({"StringEquals": {"sts:ExternalId": "unique-to-me"}})
+    sts = client(server, "sts", alice[1])
+    session = f"session-{next(numbers)}"
+    words = {"RoleArn": made["Arn"], "RoleSessionName": session}
+    assert code_of(sts.assume_role, **words) == "AccessDenied"
+    assert code_of(sts.assume_role, ExternalId="a-guess", **words) == "AccessDenied"
+    sts.assume_role(ExternalId="unique-to-me", **words)
+    refused = events(account, "AssumeRole",
+                     lambda record: (record["requestParameters"] or {}).get("roleSessionName") == session
+                     and record.get("errorCode") == "AccessDenied")
+    assert made["Arn"] in refused[0]["errorMessage"]
+
+
+def test_the_aws_cli_assumes_a_role_through_a_profile(server, alice, role, tmp_path):
+    made = role({"StringEquals": {"sts:ExternalId": "unique-to-me"}})
+    (tmp_path / "config").write_text(f"""
+[profile source]
+region = us-east-1
+[profile auditor]
+region = us-east-1
+role_arn = {made["Arn"]}
+source_profile = source
+external_id = unique-to-me
+role_session_name = from-a-profile
+""")
+    (tmp_path / "credentials").write_text(f"""
+[source]
+aws_access_key_id = {alice[1]["AccessKeyId"]}
+aws_secret_access_key = {alice[1]["SecretAccessKey"]}
+""")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment |= {"AWS_CONFIG_FILE": str(tmp_path / "config"), "AWS_ENDPOINT_URL": server.endpoint,
+                    "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"), "HOME": str(tmp_path)}
+    done = subprocess.run([AWS, "--profile", "auditor", "sts", "get-caller-identity"], env=environment,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["Arn"].endswith(f"assumed-role/{made['RoleName']}/from-a-profile")
+
+
+def test_a_role_that_is_deleted_ends_its_sessions(server, iam, alice, role):
+    made = role()
+    reply = client(server, "sts", alice[1]).assume_role(RoleArn=made["Arn"], RoleSessionName="doomed")
+    sts = client(server, "sts", reply["Credentials"])
+    sts.get_caller_identity()
+    iam.delete_role_policy(RoleName=made["RoleName"], PolicyName="read")
+    iam.delete_role(RoleName=made["RoleName"])
+    assert code_of(sts.get_caller_identity) == "InvalidClientTokenId"
+
+
+def test_sessions_of_a_user_and_their_limits(server, account, alice):
+    made = client(server, "sts", alice[1]).get_session_token(DurationSeconds=900)["Credentials"]
+    assert made["AccessKeyId"].startswith("ASIA")
+    sts = client(server, "sts", made)
+    assert sts.get_caller_identity()["Arn"].endswith(alice[0])
+    assert code_of(sts.get_session_token) == "AccessDenied"
+    assert code_of(sts.get_federation_token, Name="bob") == "AccessDenied"
+    assert code_of(client(server, "iam", made).list_users) == "InvalidClientTokenId"
+    [event] = events(account, "GetSessionToken",
+                     lambda record: ((record["responseElements"] or {}).get("credentials") or {}).get("accessKeyId")
+                     == made["AccessKeyId"])
+    assert event["userIdentity"]["userName"] == alice[0]
+    assert event["requestParameters"] == {"durationSeconds": 900}
+
+
+def test_a_federated_user(server, account, alice):
+    policy = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*"}}
+    name = f"bob-{next(numbers)}"
+    reply = client(server, "sts", alice[1]).get_federation_token(Name=name, Policy=json.dumps(policy))
+    assert reply["FederatedUser"]["FederatedUserId"] == f"{account.id}:{name}"
+    assert reply["PackedPolicySize"] > 0
+    made = reply["Credentials"]
+    client(server, "s3", made).list_buckets()
+    assert code_of(client(server, "sts", made).get_session_token) == "AccessDenied"
+    [event] = events(account, "ListBuckets",
+                     lambda record: record["userIdentity"].get("accessKeyId") == made["AccessKeyId"])
+    identity = event["userIdentity"]
+    assert (identity["type"], identity["principalId"]) == ("FederatedUser", f"{account.id}:{name}")
+    assert identity["sessionContext"]["sessionIssuer"]["userName"] == alice[0]
+
+
+def test_chained_roles_last_an_hour_at_most(server, alice, role):
+    first, second = role(), role(MaxSessionDuration=7200)
+    reply = client(server, "sts", alice[1]).assume_role(RoleArn=first["Arn"], RoleSessionName="first")
+    sts = client(server, "sts", reply["Credentials"])
+    words = {"RoleArn": second["Arn"], "RoleSessionName": "second"}
+    assert code_of(sts.assume_role, DurationSeconds=7200, **words) == "ValidationError"
+    chained = sts.assume_role(**words)["Credentials"]
+    assert chained["Expiration"].timestamp() - time.time() < 3601
+
+
+def test_keys_say_their_account_and_foreign_messages_are_not_decoded(account):
+    sts = account.client("sts")
+    made = sts.get_session_token()["Credentials"]
+    assert sts.get_access_key_info(AccessKeyId=made["AccessKeyId"])["Account"] == account.id
+    assert code_of(sts.decode_authorization_message, EncodedMessage="junk") == "InvalidAuthorizationMessageException"
