@@ -1,14 +1,23 @@
 """Temporary credentials with stock clients: roles, sessions, federated users, and what records show of them."""
 
+import base64
+import hashlib
+import hmac
+import http.server
 import json
 import os
+import struct
 import subprocess
+import threading
 import time
 
 import boto3
 import pytest
+from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from conftest import AWS
 from trails import numbers, wait_for
@@ -200,3 +209,110 @@ def test_keys_say_their_account_and_foreign_messages_are_not_decoded(account):
     made = sts.get_session_token()["Credentials"]
     assert sts.get_access_key_info(AccessKeyId=made["AccessKeyId"])["Account"] == account.id
     assert code_of(sts.decode_authorization_message, EncodedMessage="junk") == "InvalidAuthorizationMessageException"
+
+
+def totp(seed):
+    """The code that a device with this seed shows now (RFC 6238)."""
+    padded = seed + "=" * (-len(seed) % 8)
+    digest = hmac.new(base64.b32decode(padded), struct.pack(">Q", int(time.time()) // 30), hashlib.sha1).digest()
+    at = digest[-1] & 15
+    return f"{(struct.unpack('>I', digest[at:at + 4])[0] & 0x7FFFFFFF) % 1_000_000:06}"
+
+
+def test_a_trust_policy_that_wants_mfa(server, iam, alice, role):
+    device = iam.create_virtual_mfa_device(VirtualMFADeviceName=f"device-{next(numbers)}")["VirtualMFADevice"]
+    seed, serial = device["Base32StringSeed"].decode(), device["SerialNumber"]
+    now = time.time
+
+    def code(steps):
+        at = now() + 30 * steps
+        time.time = lambda: at
+        try:
+            return totp(seed)
+        finally:
+            time.time = now
+    iam.enable_mfa_device(UserName=alice[0], SerialNumber=serial, AuthenticationCode1=code(-1),
+                          AuthenticationCode2=code(0))
+    made = role({"Bool": {"aws:MultiFactorAuthPresent": "true"}})
+    sts = client(server, "sts", alice[1])
+    words = {"RoleArn": made["Arn"], "RoleSessionName": "with-mfa"}
+    assert code_of(sts.assume_role, **words) == "AccessDenied"
+    assert code_of(sts.assume_role, SerialNumber=serial, TokenCode="000000", **words) == "AccessDenied"
+    reply = sts.assume_role(SerialNumber=serial, TokenCode=code(1), **words)
+    assert reply["Credentials"]["AccessKeyId"].startswith("ASIA")
+
+
+class Issuer:
+    """An OpenID Connect provider on the loopback."""
+
+    def __init__(self):
+        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        issuer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                body = json.dumps(issuer.documents[self.path]).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *words):
+                pass
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://localhost:{self.server.server_port}"
+        numbers_of = self.key.public_key().public_numbers()
+        self.documents = {
+            "/.well-known/openid-configuration": {"issuer": self.url, "jwks_uri": self.url + "/keys"},
+            "/keys": {"keys": [{"kty": "RSA", "kid": "k1", "use": "sig", "alg": "RS256",
+                                "n": encoded(numbers_of.n.to_bytes(256, "big")), "e": "AQAB"}]},
+        }
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def token(self, key=None, **claims):
+        claims = {"iss": self.url, "sub": "bob", "aud": "my-app", "iat": int(time.time()),
+                  "exp": int(time.time()) + 300, **claims}
+        parts = [{"alg": "RS256", "kid": "k1"}, claims]
+        signed = ".".join(encoded(json.dumps(part).encode()) for part in parts)
+        signature = (key or self.key).sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+        return f"{signed}.{encoded(signature)}"
+
+
+def encoded(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def test_a_web_identity(server, account, iam):
+    issuer = Issuer()
+    provider = iam.create_open_id_connect_provider(
+        Url=issuer.url.replace("http:", "https:"), ClientIDList=["my-app"])["OpenIDConnectProviderArn"]
+    host = issuer.url.removeprefix("http://")
+    name = f"web-{next(numbers)}"
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({
+        "Version": "2012-10-17",
+        "Statement": {"Effect": "Allow", "Principal": {"Federated": provider},
+                      "Action": "sts:AssumeRoleWithWebIdentity",
+                      "Condition": {"StringEquals": {f"{host}:aud": "my-app", f"{host}:sub": "bob"}}}}))["Role"]
+    sts = boto3.client("sts", region_name="us-east-1", endpoint_url=server.endpoint,
+                       config=Config(signature_version=UNSIGNED, retries={"total_max_attempts": 1}))
+    words = {"RoleArn": role["Arn"], "RoleSessionName": name}
+    reply = sts.assume_role_with_web_identity(WebIdentityToken=issuer.token(), **words)
+    assert (reply["SubjectFromWebIdentityToken"], reply["Audience"], reply["Provider"]) == ("bob", "my-app", provider)
+    assert client(server, "sts", reply["Credentials"]).get_caller_identity()["Arn"].endswith(f"/{name}/{name}")
+
+    def refused(token):
+        return code_of(sts.assume_role_with_web_identity, WebIdentityToken=token, **words)
+    assert refused(issuer.token(exp=int(time.time()) - 1)) == "ExpiredTokenException"
+    assert refused(issuer.token(sub="mallory")) == "AccessDenied"
+    assert refused(issuer.token(aud="another-app")) == "InvalidIdentityToken"
+    other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    assert refused(issuer.token(key=other)) == "InvalidIdentityToken"
+    assert refused(issuer.token(iss="https://evil.example.com")) == "InvalidIdentityToken"
+
+    found = events(account, "AssumeRoleWithWebIdentity",
+                   lambda record: record.get("requestParameters", {}).get("roleSessionName") == name
+                   and "errorCode" not in record)
+    assert found[0]["userIdentity"] == {"type": "WebIdentityUser", "principalId": f"{provider}:my-app:bob",
+                                        "userName": "bob", "identityProvider": provider}
+    assert "webIdentityToken" not in found[0]["requestParameters"]
+    assert found[0]["recipientAccountId"] == account.id
