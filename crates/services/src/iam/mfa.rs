@@ -145,7 +145,7 @@ impl MfaDevice {
     fn learn(&mut self, seed: &[u8], codes: [&str; 2], now: Timestamp) -> bool {
         let now = step_of(now);
         let Some(first) = find_step(seed, codes[0], now, SYNC_STEPS_MAX) else { return false };
-        if find_step(seed, codes[1], first + 1, 0).is_none() || first + 1 <= self.last_step {
+        if find_step(seed, codes[1], first + 1, 0).is_none() || first < self.last_step {
             return false;
         }
         self.drift_steps = (first + 1 - now).clamp(-SYNC_STEPS_MAX, SYNC_STEPS_MAX);
