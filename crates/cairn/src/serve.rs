@@ -11,6 +11,7 @@ use cairn_services::cloudtrail::{self, CloudTrail};
 use cairn_services::cloudtrail_data::CloudTrailData;
 use cairn_services::iam::{Iam, RootCredentials};
 use cairn_services::kms::Kms;
+use cairn_services::organizations::Organizations;
 use cairn_services::s3::{ObjectKeys, S3};
 use cairn_services::sts::Sts;
 use cairn_store::blobs::FileBlobs;
@@ -117,7 +118,10 @@ async fn serve(settings: &Settings, folder: &DataFolder) -> Result<(), Box<dyn E
     let services = open_services(settings, folder, &ground)?;
     seal_clear_secrets(folder, &ground, &services).await?;
     recover(&ground).await?;
-    let root = services.iam.ensure_first_account(settings.account.as_ref()).await?;
+    let root = services.iam.ensure_first_account(settings.accounts.first()).await?;
+    for further in settings.accounts.iter().skip(1) {
+        services.iam.ensure_first_account(Some(further)).await?;
+    }
     let spool = folder.empty_subfolder("spool")?;
     let door = Arc::new(open_door(settings, &ground, &services, root.account.clone(), spool)?);
 
@@ -291,12 +295,20 @@ fn open_door(
         Arc::clone(&ground.clock),
         Arc::clone(&ground.entropy),
     ));
+    let organizations = Arc::new(Organizations::new(
+        ground.catalog.clone(),
+        Arc::clone(&ground.clock),
+        Arc::clone(&ground.entropy),
+        Arc::clone(&services.iam),
+    ));
+    services.iam.bind_by(Arc::clone(&organizations) as _);
     let embedded: Vec<Arc<dyn Service>> = vec![
         Arc::new(cloudtrail),
         Arc::new(CloudTrailData::new(ground.catalog.clone(), Arc::clone(&ground.ingest))),
         Arc::clone(&services.s3) as _,
         Arc::clone(&services.iam) as _,
         Arc::clone(&services.kms) as _,
+        organizations,
         Arc::clone(&sts) as _,
     ];
     let front = Front::new(FrontSettings {

@@ -83,9 +83,10 @@ pub struct Given {
     #[serde(default, deserialize_with = "size")]
     log_segment_size: Option<u64>,
 
-    /// The id of the first account, 12 digits [default: chosen at random on first start].
-    #[arg(long, env = "CAIRN_ACCOUNT", value_name = "ID")]
-    account: Option<AccountId>,
+    /// The ids of accounts that there are to be, 12 digits each, the first account first; repeat or separate by commas
+    /// [default: one, chosen at random on first start].
+    #[arg(long, env = "CAIRN_ACCOUNT", value_name = "ID", value_delimiter = ',')]
+    account: Option<Vec<AccountId>>,
 
     /// The region that `cairn env` names [default: us-east-1].
     #[arg(long, env = "CAIRN_REGION", value_name = "NAME")]
@@ -143,8 +144,8 @@ pub struct Settings {
     pub disk_reserve_bytes: Option<u64>,
     /// The size of the event log's files, where that was set.
     pub log_segment_size_bytes: Option<u64>,
-    /// The id for the first account, if it is to be a certain one.
-    pub account: Option<AccountId>,
+    /// The ids of accounts that there are to be; none for one with a random id.
+    pub accounts: Vec<AccountId>,
     /// The region that `cairn env` names.
     pub region: Region,
     /// Host names for virtual-host style requests.
@@ -249,7 +250,7 @@ impl Given {
                 .or(file.log_segment_size)
                 .map(segment_size)
                 .transpose()?,
-            account: self.account.or(file.account),
+            accounts: self.account.or(file.account).unwrap_or_default(),
             region: self
                 .region
                 .or(file.region)

@@ -8,6 +8,7 @@ pub mod cloudtrail;
 pub mod cloudtrail_data;
 pub mod iam;
 pub mod kms;
+pub mod organizations;
 pub mod s3;
 pub mod service;
 pub mod sts;

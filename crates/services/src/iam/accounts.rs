@@ -62,6 +62,19 @@ impl Iam {
             .await
     }
 
+    /// A further account, with an access key for its root, under a random id.
+    ///
+    /// # Errors
+    /// The catalog's failure.
+    pub async fn create_account(&self) -> Result<AccountId, CatalogError> {
+        loop {
+            let id = self.random_account_id();
+            if self.ensure_first_account(Some(&id)).await?.is_new {
+                return Ok(id);
+            }
+        }
+    }
+
     /// The keys of an account's root; none where there is no such account.
     ///
     /// # Errors

@@ -53,7 +53,7 @@ use cairn_store::{Catalog, Sealer};
 pub use accounts::{AccessKeyPair, RootCredentials};
 pub use credentials::{Credential, LAST_USED_FLUSH_INTERVAL};
 pub use oidc::OidcProvider;
-pub use rights::{ControlLevels, ControlPolicies};
+pub use rights::{Binding, ControlPolicies};
 pub use role::Role;
 
 use credentials::Credentials;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cairn_core::policy::{Document, NamedPolicy, Rights};
+use cairn_core::policy::{Affiliation, Document, NamedPolicy, Rights};
 use cairn_core::{AccountId, Principal, Session};
 use cairn_store::{CatalogError, Tx};
 
@@ -16,18 +16,24 @@ use super::entity::{self, Entity, Kind};
 use super::groups::groups_of;
 use super::policy_state;
 
-/// The service control policies that bind an account, by level: the organisation's root, each unit, the account.
-pub type ControlLevels = Arc<Vec<Vec<NamedPolicy>>>;
+/// What an organisation means for the principals of an account.
+#[derive(Clone, Debug, Default)]
+pub struct Binding {
+    /// The service control policies by level: the organisation's root, each unit, the account. Empty where none bind.
+    pub levels: Vec<Vec<NamedPolicy>>,
+    /// The account's place; none where it is in no organisation.
+    pub affiliation: Option<Affiliation>,
+}
 
 /// Where the service control policies are.
 #[async_trait]
 pub trait ControlPolicies: Send + Sync + 'static {
-    /// The policies that bind an account; no levels where none bind it. As long as nothing changes it gives the same
-    /// `Arc`, by which what was read is known to be current.
+    /// What binds an account. As long as nothing changes it gives the same `Arc`, by which what was read is known to be
+    /// current.
     ///
     /// # Errors
     /// The catalog's failure.
-    async fn levels(&self, account: &AccountId) -> Result<ControlLevels, CatalogError>;
+    async fn binding(&self, account: &AccountId) -> Result<Arc<Binding>, CatalogError>;
 }
 
 /// Whose rights: what decides them, and nothing else.
@@ -54,7 +60,7 @@ enum Subject {
 #[derive(Clone)]
 pub(super) struct CachedRights {
     pub(super) rights: Arc<Rights>,
-    levels: Option<ControlLevels>,
+    binding: Option<Arc<Binding>>,
 }
 
 impl Iam {
@@ -75,27 +81,30 @@ impl Iam {
         session: Option<&Session>,
     ) -> Result<Arc<Rights>, CatalogError> {
         let Some(key) = key_of(principal, session) else { return Ok(Arc::default()) };
-        let levels = match self.control.get() {
-            Some(control) => Some(control.levels(&key.account).await?),
+        let binding = match self.control.get() {
+            Some(control) => Some(control.binding(&key.account).await?),
             None => None,
         };
         let generation = match self.credentials.rights(&key) {
-            Ok(found) if same(found.levels.as_ref(), levels.as_ref()) => return Ok(found.rights),
+            Ok(found) if same(found.binding.as_ref(), binding.as_ref()) => return Ok(found.rights),
             Ok(_) => self.credentials.generation(),
             Err(generation) => generation,
         };
         let wanted = key.clone();
         let (mut rights, is_free) = self.catalog.read(move |tx| read(tx, &wanted)).await?;
-        if let Some(levels) = levels.as_ref().filter(|_| !is_free) {
-            rights.control = Vec::clone(levels);
+        if let Some(binding) = &binding {
+            rights.affiliation.clone_from(&binding.affiliation);
+            if !is_free {
+                rights.control.clone_from(&binding.levels);
+            }
         }
         let rights = Arc::new(rights);
-        self.credentials.keep_rights(key, CachedRights { rights: Arc::clone(&rights), levels }, generation);
+        self.credentials.keep_rights(key, CachedRights { rights: Arc::clone(&rights), binding }, generation);
         Ok(rights)
     }
 }
 
-fn same(a: Option<&ControlLevels>, b: Option<&ControlLevels>) -> bool {
+fn same(a: Option<&Arc<Binding>>, b: Option<&Arc<Binding>>) -> bool {
     match (a, b) {
         (None, None) => true,
         (Some(a), Some(b)) => Arc::ptr_eq(a, b),

@@ -17,6 +17,7 @@ mod iam_roles;
 mod iam_wire;
 mod kms;
 mod operations;
+mod organizations;
 mod s3;
 mod sts;
 mod world;

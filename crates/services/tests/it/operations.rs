@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cairn_services::cloudtrail_data::CloudTrailData;
+use cairn_services::organizations::Organizations;
 use cairn_services::s3::S3;
 use cairn_services::{Access, EventKind, Service};
 use cairn_store::blobs::FileBlobs;
@@ -66,7 +67,10 @@ pub(crate) fn with_all(visit: impl FnOnce(&[&dyn Service])) {
     );
     let data = data_service(&world);
     let kms = world.kms(memory_log());
-    visit(&[trails.service(), &data, &world.iam(), &kms, &s3, &crate::sts::sts_of(&world)]);
+    let iam = Arc::new(world.iam());
+    let (clock, entropy) = (world.clock.clone(), world.entropy.clone());
+    let organizations = Organizations::new(world.catalog.clone(), clock, entropy, Arc::clone(&iam));
+    visit(&[trails.service(), &data, iam.as_ref(), &kms, &organizations, &s3, &crate::sts::sts_of(&world)]);
 }
 
 #[test]
