@@ -231,3 +231,31 @@ async fn long_lists_come_in_pages() {
     let broken = json!({"ParentId": top, "NextToken": "?"});
     assert_eq!(company.refused("ListOrganizationalUnitsForParent", broken).await, "InvalidInputException");
 }
+
+#[tokio::test]
+async fn calls_are_about_what_they_name() {
+    let company = Company::new().await;
+    let member = company.new_account("dev").await;
+    let top = company.root_id().await;
+    let unit = company.unit(&top, "sandbox").await;
+    let denial =
+        company.policy("no-s3", json!([{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}])).await;
+    let organization = company.ok("DescribeOrganization", json!({})).await;
+    let id = organization["Organization"]["Id"].as_str().unwrap().to_owned();
+    let arn = |kind: &str, rest: &str| format!("arn:aws:organizations::{MANAGEMENT}:{kind}/{id}/{rest}");
+    for (operation, params, expected) in [
+        ("DescribeAccount", json!({"AccountId": member}), arn("account", member.as_str())),
+        ("ListChildren", json!({"ParentId": top, "ChildType": "ACCOUNT"}), arn("root", &top)),
+        ("DeleteOrganizationalUnit", json!({"OrganizationalUnitId": unit}), arn("ou", &unit)),
+        (
+            "AttachPolicy",
+            json!({"PolicyId": denial, "TargetId": unit}),
+            arn("policy", &format!("service_control_policy/{denial}")),
+        ),
+        ("ListAccounts", json!({}), "*".to_owned()),
+    ] {
+        let call = call("organizations", operation, params);
+        let target = company.organizations.target(&root(&account(MANAGEMENT)), &call).await.unwrap();
+        assert_eq!(target.resource_arn, expected, "{operation}");
+    }
+}
