@@ -10,12 +10,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import accepted, calls, delivered, machine
+from benchmarks import accepted, calls, delivered, machine, policies
 from benchmarks.load import Load
 from benchmarks.table import Table
 
 # The machine first: the other parts are shown beside it.
-PARTS = {"machine": machine, "accepted": accepted, "delivered": delivered, "calls": calls}
+PARTS = {"machine": machine, "accepted": accepted, "delivered": delivered, "calls": calls, "policies": policies}
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--cairn", required=True, type=Path, help="the cairn binary")
