@@ -328,3 +328,25 @@ proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn a_call_that_concerns_two_accounts_leaves_both_records_or_neither_until_both_can_follow() {
+    let world = World::new();
+    let recorder = world.recorder();
+    let twin = || Some(CallEvent { recipient: "444455556666".parse().unwrap(), ..event(2) });
+    recorder.record(event(1), twin(), None).await.unwrap();
+    let events: Vec<_> = world.events().await.into_values().collect();
+    assert_eq!(ids(&events), [id(1), id(2)]);
+    assert_eq!(events[1]["recipientAccountId"], "444455556666");
+
+    let world = World::new();
+    let recorder = world.recorder();
+    let mark = IntentMark::new(recorder.clone(), world.catalog.clone());
+    let intent = recorder.intend(event(1)).await.unwrap();
+    world.keep_only(0);
+    recorder.record(event(1), twin(), Some(intent)).await.unwrap_err();
+    assert!(world.events().await.is_empty());
+    world.keep_only(SOUND);
+    mark.advance().await.unwrap();
+    assert_eq!(ids(world.events().await.values()), [id(1), id(2)]);
+}
