@@ -260,8 +260,14 @@ proptest! {
         let (by, effect) = match &verdict.reason {
             Reason::Allowed(by) => (by, Effect::Allow),
             Reason::Denied(by) => (by, Effect::Deny),
-            Reason::Unrestricted => return Ok(prop_assert!(verdict.allowed && world.rights.unrestricted)),
-            Reason::NotAllowed(_) => return Ok(prop_assert!(!verdict.allowed)),
+            Reason::Unrestricted => {
+                prop_assert!(verdict.allowed && world.rights.unrestricted);
+                return Ok(());
+            }
+            Reason::NotAllowed(_) => {
+                prop_assert!(!verdict.allowed);
+                return Ok(());
+            }
         };
         prop_assert_eq!(verdict.allowed, effect == Effect::Allow);
         let said = world.named(by.kind).into_iter().any(|document| {
