@@ -99,17 +99,7 @@ impl S3 {
             }
             "PutBucketVersioning" => {
                 let versioning = wanted_versioning(params)?;
-                self.change_bucket(name, move |bucket| {
-                    if bucket.object_lock.is_some() && versioning != Versioning::Enabled {
-                        return Err(invalid_state(
-                            "An Object Lock configuration is present on this bucket, so the versioning state \
-                             cannot be changed.",
-                        ));
-                    }
-                    bucket.versioning = versioning;
-                    Ok(())
-                })
-                .await
+                self.change_bucket(name, move |bucket| set_versioning(bucket, versioning)).await
             }
             "PutPublicAccessBlock" => {
                 let block = params.0.get("PublicAccessBlockConfiguration").unwrap_or(&Value::Null);
@@ -205,6 +195,16 @@ pub(super) fn acl_change(params: Params<'_>) -> Result<CannedAcl, Failure> {
         fail(400, "MissingSecurityHeader", "Your request was missing a required header")
             .with("MissingHeaderName", "x-amz-acl")
     })
+}
+
+fn set_versioning(bucket: &mut Bucket, versioning: Versioning) -> Result<(), Failure> {
+    if bucket.object_lock.is_some() && versioning != Versioning::Enabled {
+        return Err(invalid_state(
+            "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.",
+        ));
+    }
+    bucket.versioning = versioning;
+    Ok(())
 }
 
 fn wanted_versioning(params: Params<'_>) -> Result<Versioning, Failure> {
