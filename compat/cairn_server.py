@@ -63,9 +63,12 @@ class Server:
     @property
     def environment(self):
         """The environment for a client, as `cairn env` prints it, without any of the caller's AWS settings."""
-        printed = subprocess.run(
-            [self.binary, "env", "--data", str(self.data)], capture_output=True, text=True, check=True
-        ).stdout
+        return self.environment_of()
+
+    def environment_of(self, account=None):
+        """The same for the root user of `account`; the first account where none is named."""
+        command = [self.binary, "env", "--data", str(self.data), *(["--account", account] if account else [])]
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         values = dict(re.findall(r"^export (\w+)=(.*)$", printed, re.M))
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
         nowhere = str(self.data / "no-such-file")

@@ -72,8 +72,8 @@ def aws(server):
     return lambda *words, **more: run_aws(server, *words, **more)
 
 
-def run_aws(server, *words, region=None, input_text=None):
-    environment = dict(server.environment)
+def run_aws(server, *words, region=None, input_text=None, environment=None):
+    environment = dict(environment or server.environment)
     if region:
         environment["AWS_DEFAULT_REGION"] = region
     done = subprocess.run([AWS, *words], env=environment, capture_output=True, text=True, input=input_text)
