@@ -199,7 +199,8 @@ def test_headers_ranges_and_conditions(s3, bucket):
     assert code(s3.get_object, Bucket=bucket, Key="r", IfModifiedSince=last_modified) == (304, "304")
     assert code(s3.get_object, Bucket=bucket, Key="none") == (404, "NoSuchKey")
     assert code(s3.head_object, Bucket=bucket, Key="none") == (404, "404")
-    assert code(s3.put_object, Bucket=bucket, Key="k", ServerSideEncryption="aws:kms") == (501, "NotImplemented")
+    assert s3.put_object(Bucket=bucket, Key="k", ServerSideEncryption="aws:kms")["SSEKMSKeyId"].startswith("arn:aws:kms:")
+    assert code(s3.put_object, Bucket=bucket, Key="k", ServerSideEncryption="aws:kms:dsse") == (501, "NotImplemented")
     assert code(s3.put_object, Bucket=bucket, Key="k", Metadata={"a": "x" * 2048}) == (400, "MetadataTooLarge")
 
 

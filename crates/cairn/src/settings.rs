@@ -86,6 +86,7 @@ pub struct Given {
     /// The ids of accounts that there are to be, 12 digits each, the first account first; repeat or separate by commas
     /// [default: one, chosen at random on first start].
     #[arg(long, env = "CAIRN_ACCOUNT", value_name = "ID", value_delimiter = ',')]
+    #[serde(default, deserialize_with = "one_or_more")]
     account: Option<Vec<AccountId>>,
 
     /// The region that `cairn env` names [default: us-east-1].
@@ -302,6 +303,22 @@ fn parse_size(text: &str) -> Result<u64, String> {
 fn size<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_size(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+/// One account, or a list of them.
+fn one_or_more<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<AccountId>>, D::Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Accounts {
+        One(AccountId),
+        More(Vec<AccountId>),
+    }
+    Ok(Some(match Accounts::deserialize(deserializer)? {
+        Accounts::One(account) => vec![account],
+        Accounts::More(accounts) => accounts,
+    }))
 }
 
 #[cfg(test)]

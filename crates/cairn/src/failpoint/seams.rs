@@ -57,8 +57,8 @@ impl Disk for Log {
         if is_new {
             reach("roll-created");
         }
-        let (is_new, was_written) = (AtomicBool::new(is_new), AtomicBool::new(false));
-        Ok(Arc::new(LogFile { inner, is_new, was_written }))
+        let (is_new, was_synced) = (AtomicBool::new(is_new), AtomicBool::new(false));
+        Ok(Arc::new(LogFile { inner, is_new, was_synced }))
     }
 
     fn lock(&self, path: &Path) -> Result<Box<dyn DiskLock>, TryLockError> {
@@ -99,15 +99,15 @@ struct LogFile {
     inner: Arc<dyn DiskFile>,
     /// It has no header yet that is durable.
     is_new: AtomicBool,
-    /// It was written since it was opened, so that a cut ends it; before that, recovery cuts it.
-    was_written: AtomicBool,
+    /// Entries were synced since it was opened, so that a cut ends it; before that, recovery cuts it.
+    was_synced: AtomicBool,
 }
 
 impl LogFile {
     fn reach_of(&self, new: &str, full: &str, recovered: &str) {
         if self.is_new.load(Ordering::Relaxed) {
             reach(new);
-        } else if self.was_written.load(Ordering::Relaxed) {
+        } else if self.was_synced.load(Ordering::Relaxed) {
             reach(full);
         } else {
             reach(recovered);
@@ -132,7 +132,6 @@ impl DiskFile for LogFile {
             armed::die();
         }
         let written = self.inner.write_at(bytes, offset)?;
-        self.was_written.store(true, Ordering::Relaxed);
         reach("log-written");
         Ok(written)
     }
@@ -160,6 +159,7 @@ impl DiskFile for LogFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.inner.sync_data()?;
+        self.was_synced.store(true, Ordering::Relaxed);
         reach("log-synced");
         Ok(())
     }
