@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
-use libdeflater::{CompressionLvl, Compressor, Decompressor};
+use libdeflater::{CompressionError, CompressionLvl, Compressor, Decompressor};
 
 /// The largest log file that is delivered, compressed, in bytes (AWS: 50 MB).
 pub const FILE_COMPRESSED_BYTES_MAX: usize = 50_000_000;
@@ -13,6 +13,15 @@ pub const FILE_RAW_BYTES_MAX: usize = 48_000_000;
 
 /// Deflate's level: 6 compresses recorded events 6.7-fold at about 195 MB/s.
 const GZIP_LEVEL: i32 = 6;
+
+/// Events compress about 6.7-fold: a buffer of this part of the content is tried before one that any content fits.
+const GZIP_FIRST_PART: usize = 4;
+
+/// After how many records of a file the size of the whole is guessed from theirs.
+const RECORDS_TO_GUESS_FROM: usize = 64;
+
+/// What a guess of a file's size is raised by: this part of it.
+const GUESS_MARGIN_PART: usize = 16;
 
 const OPENING: &[u8] = br#"{"Records":["#;
 const CLOSING: &[u8] = b"]}";
@@ -33,14 +42,36 @@ pub struct RenderedFile {
 pub struct FileBuilder {
     json: Vec<u8>,
     records: usize,
+    records_expected: usize,
 }
 
 impl FileBuilder {
+    /// A file that will have so many records. It makes room for them in one piece instead of doubling, for a file is
+    /// the largest thing in memory.
+    #[must_use]
+    pub fn expecting(records: usize) -> Self {
+        Self { records_expected: records, ..Self::default() }
+    }
+
     /// Adds a record, whose bytes are copied as they are.
     pub fn push(&mut self, record: &[u8]) {
+        self.make_room(record.len() + OPENING.len() + CLOSING.len());
         self.json.extend_from_slice(if self.records == 0 { OPENING } else { b"," });
         self.json.extend_from_slice(record);
         self.records += 1;
+    }
+
+    fn make_room(&mut self, size_bytes: usize) {
+        if self.json.capacity() - self.json.len() >= size_bytes {
+            return;
+        }
+        let Some(left) = self.records_expected.checked_sub(self.records) else { return };
+        if self.records >= RECORDS_TO_GUESS_FROM {
+            let guess = (self.json.len() / self.records).saturating_mul(left);
+            let margin = self.json.len().saturating_add(guess) / GUESS_MARGIN_PART;
+            let room = guess.saturating_add(margin).min(FILE_RAW_BYTES_MAX.saturating_sub(self.json.len()));
+            self.json.reserve_exact(room.max(size_bytes));
+        }
     }
 
     /// Closes the file.
@@ -59,10 +90,15 @@ impl FileBuilder {
 pub fn gzip(content: &[u8]) -> Bytes {
     let level = CompressionLvl::new(GZIP_LEVEL).expect("the level is one of deflate's");
     let mut compressor = Compressor::new(level);
-    let mut body = vec![0; compressor.gzip_compress_bound(content.len())];
-    let length = compressor.gzip_compress(content, &mut body).expect("the bound leaves room for any content");
-    body.truncate(length);
-    Bytes::from(body)
+    let bound = compressor.gzip_compress_bound(content.len());
+    let mut body = vec![0; bound.min(content.len() / GZIP_FIRST_PART + 1024)];
+    let length =
+        compressor.gzip_compress(content, &mut body).or_else(|CompressionError::InsufficientSpace| {
+            body = vec![0; bound];
+            compressor.gzip_compress(content, &mut body)
+        });
+    // A copy, so that a body that waits for its bucket takes no more memory than it needs.
+    Bytes::copy_from_slice(&body[..length.expect("the bound leaves room for any content")])
 }
 
 /// Why bytes are not a gzip member of a tolerable size.
@@ -129,6 +165,23 @@ mod tests {
         );
         assert_eq!(rendered.sha256_hex, sha256_hex(&content));
         assert_eq!(rendered.records, 2);
+    }
+
+    #[test]
+    fn the_room_that_a_file_makes_changes_nothing_in_its_bytes() {
+        let records: Vec<String> =
+            (0..500).map(|at| format!("{{\"n\":\"{}\"}}", "x".repeat(at * 7 % 300))).collect();
+        let file = |mut builder: FileBuilder| {
+            records.iter().for_each(|record| builder.push(record.as_bytes()));
+            assert!(builder.json.len() <= builder.json.capacity());
+            builder
+        };
+        let rendered = file(FileBuilder::default()).finish();
+        for expected in [0, 1, 100, 500, 100_000] {
+            assert_eq!(file(FileBuilder::expecting(expected)).finish(), rendered, "{expected} expected");
+        }
+        let exact = file(FileBuilder::expecting(500));
+        assert!(exact.json.capacity() < exact.json.len() * 5 / 4, "{} bytes", exact.json.capacity());
     }
 
     #[test]

@@ -23,6 +23,7 @@ use cairn_store::catalog::Key;
 use cairn_store::{Catalog, CatalogError, EventLog, LogError, LogPosition, Tx};
 use futures::StreamExt;
 use prometheus::Registry;
+use tokio::sync::Semaphore;
 
 use self::commit::Putting;
 use self::metrics::Metrics;
@@ -37,6 +38,10 @@ use crate::{LoggingSpan, StageError};
 
 /// How many trails are worked on at the same time.
 const TRAILS_AT_ONCE: usize = 4;
+
+/// How many reservations are rendered at the same time: each takes its events' size and a quarter of it. What waits for
+/// its bucket is rendered and takes a sixth or less, so that a slow bucket keeps nobody waiting.
+const RENDERS_AT_ONCE: usize = 2;
 
 /// How long a bucket may fail before events are given up (AWS: redelivery is tried for 30 days).
 const REDELIVERY_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -78,6 +83,8 @@ pub struct DeliveryStage {
     metrics: Metrics,
     leases: Leases,
     backoff: Backoff,
+    /// Its permits are held by what is being rendered.
+    rendering: Semaphore,
     /// One run at a time.
     running: tokio::sync::Mutex<()>,
     memory: Mutex<Memory>,
@@ -145,6 +152,7 @@ impl DeliveryStage {
             metrics: Metrics::new(registry)?,
             leases: Leases::new("delivery"),
             backoff: Backoff::default(),
+            rendering: Semaphore::new(RENDERS_AT_ONCE),
             running: tokio::sync::Mutex::default(),
             memory: Mutex::default(),
         })
@@ -370,7 +378,9 @@ impl DeliveryStage {
             return Ok(Step::Done);
         };
         let begun_at = self.clock.now();
+        let rendering = self.rendering.acquire().await.expect("nobody closes it");
         let files = render::render(&*self.log, reservation).await?;
+        drop(rendering);
         let putting = Putting { stage: self, view, reservation, fence, begun_at };
         putting.put_and_commit(files).await
     }

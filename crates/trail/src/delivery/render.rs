@@ -4,7 +4,7 @@ use cairn_core::logfile::{FileBuilder, RenderedFile};
 use cairn_store::{EventLog, LogPosition};
 
 use super::plan::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
-use super::state::Reservation;
+use super::state::{PlannedFile, Reservation};
 use crate::StageError;
 
 /// The files of `reservation`, in its order.
@@ -12,7 +12,12 @@ pub(crate) async fn render(
     log: &dyn EventLog,
     reservation: &Reservation,
 ) -> Result<Vec<RenderedFile>, StageError> {
-    let mut builders = vec![FileBuilder::default(); reservation.files.len()];
+    let expected = |planned: &PlannedFile| planned.runs.iter().map(|(_, count)| *count).sum::<u64>();
+    let mut builders: Vec<FileBuilder> = reservation
+        .files
+        .iter()
+        .map(|planned| FileBuilder::expecting(usize::try_from(expected(planned)).unwrap_or(usize::MAX)))
+        .collect();
     let mut runs: Vec<(u64, u64, usize)> = reservation
         .files
         .iter()
