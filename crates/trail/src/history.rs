@@ -18,6 +18,7 @@ use cairn_store::{
 use prometheus::{IntCounter, IntGauge};
 use serde::Deserialize;
 use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 
 use crate::undecodable::{self, Undecodable};
 
@@ -60,13 +61,23 @@ pub struct HistoryStage {
     catalog: Option<Catalog>,
     /// Where the next run goes on; none before the first.
     position: Mutex<Option<LogPosition>>,
+    /// What the history has due, done while more is read.
+    maintenance: Mutex<Option<JoinHandle<Result<(), HistoryError>>>>,
     metrics: Metrics,
 }
 
 impl HistoryStage {
     /// A stage from `log` to `history`.
     pub fn new(log: Arc<dyn EventLog>, history: Arc<dyn History>, clock: Arc<dyn Clock>) -> Self {
-        Self { log, history, clock, catalog: None, position: Mutex::default(), metrics: Metrics::new() }
+        Self {
+            log,
+            history,
+            clock,
+            catalog: None,
+            position: Mutex::default(),
+            maintenance: Mutex::default(),
+            metrics: Metrics::new(),
+        }
     }
 
     /// The same stage, which sets aside in `catalog` what it cannot read, to be reported as an event.
@@ -115,11 +126,33 @@ impl HistoryStage {
             progress.up_to = up_to;
             position = up_to;
             *held = Some(position);
-            self.history.maintain(self.clock.now()).await?;
+            self.maintain(false).await?;
         }
         *held = Some(position);
-        self.history.maintain(self.clock.now()).await?;
+        // Where more came meanwhile, the next run is not kept waiting.
+        self.maintain(self.log.end() <= position).await?;
         Ok(progress)
+    }
+
+    /// Lets the history do what it has due, one such work at a time; waits for the end of it where asked to.
+    async fn maintain(&self, to_the_end: bool) -> Result<(), HistoryError> {
+        let mut running = self.maintenance.lock().await;
+        if let Some(work) = running.as_mut() {
+            if !to_the_end && !work.is_finished() {
+                return Ok(());
+            }
+            let done = work.await;
+            *running = None;
+            done.map_err(stopped)??;
+        }
+        let (history, now) = (Arc::clone(&self.history), self.clock.now());
+        let work = running.insert(tokio::spawn(async move { history.maintain(now).await }));
+        if to_the_end {
+            let done = work.await;
+            *running = None;
+            done.map_err(stopped)??;
+        }
+        Ok(())
     }
 
     /// Keeps entries that cannot be read; says how many there are.
@@ -244,6 +277,11 @@ fn insight_call(json: &[u8]) -> Result<(Cow<'static, str>, Cow<'static, str>), R
     let event: InsightEvent =
         serde_json::from_slice(json).map_err(|_| RecordError::Member { member: "insightDetails" })?;
     Ok((event.insight_details.event_name.into(), event.insight_details.event_source.into()))
+}
+
+/// The work was not finished: it panicked, or the runtime stops.
+fn stopped(error: tokio::task::JoinError) -> HistoryError {
+    HistoryError { action: "be maintained", source: error.into() }
 }
 
 struct Metrics {

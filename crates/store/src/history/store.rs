@@ -1,7 +1,8 @@
 //! The state of the embedded history and all that changes it: events come in, tails become files, files become one.
 //!
 //! Each change of what lookups see is one short step under the lock of [`State`]; the long work before it is done
-//! under one of the two locks `writing` and `merging`. What was not yet in a file is read again from the event log
+//! under one of the locks `filling`, `writing` and `merging`. A fresh tail is filled while the one before it is written;
+//! it waits where it is full before that is done, so there are never more than the two. What was not yet in a file is read again from the event log
 //! after a restart.
 
 use std::collections::HashSet;
@@ -39,7 +40,9 @@ pub(super) struct Store {
     footers: Arc<Footers>,
     pub(super) metrics: Metrics,
     state: RwLock<State>,
-    /// Held while the tail is filled or written.
+    /// Held while the tail is filled; taken before `writing`.
+    filling: Mutex<()>,
+    /// Held while a tail is frozen or written.
     writing: Mutex<()>,
     /// Held while segments are merged or dropped.
     merging: Mutex<()>,
@@ -63,6 +66,8 @@ struct Frozen {
     id: u64,
     tail: Tail,
     up_to: LogPosition,
+    /// What came later waits since then at most.
+    frozen_at: Timestamp,
 }
 
 impl Store {
@@ -102,6 +107,7 @@ impl Store {
             footers: Arc::default(),
             metrics: Metrics::new(),
             state: RwLock::new(state),
+            filling: Mutex::default(),
             writing: Mutex::default(),
             merging: Mutex::default(),
         };
@@ -126,7 +132,10 @@ impl Store {
     /// Writes all that is in memory to a segment file.
     pub(super) async fn flush(&self) -> Result<(), HistoryError> {
         let _writing = self.writing.lock().await;
-        self.write_tail().await
+        self.write_frozen().await?;
+        self.freeze();
+        self.write_frozen().await?;
+        self.advance().await
     }
 }
 
@@ -141,9 +150,13 @@ impl Store {
         events: Vec<HistoryEvent>,
         up_to: LogPosition,
     ) -> Result<(), HistoryError> {
-        let _writing = self.writing.lock().await;
-        if self.tail_is_full() {
-            self.write_tail().await?;
+        let _filling = self.filling.lock().await;
+        if self.fresh_is_full() {
+            let _writing = self.writing.lock().await;
+            self.write_frozen().await?;
+            if self.fresh_is_full() {
+                self.freeze();
+            }
         }
         let now = self.clock.now();
         let kept_from = self.kept_from(now);
@@ -164,8 +177,10 @@ impl Store {
     }
 
     pub(super) async fn maintain(&self, now: Timestamp) -> Result<(), HistoryError> {
-        if self.tail_is_full() || self.tail_is_old(now) {
+        if self.tail_is_old(now) {
             self.flush().await?;
+        } else if self.tail_is_full() {
+            self.write_full().await?;
         }
         let _merging = self.merging.lock().await;
         self.drop_expired(now).await?;
@@ -209,42 +224,58 @@ impl Store {
 
 /// Writing: one at a time, under the lock `writing`.
 impl Store {
-    /// Freezes the fresh tail, where none is frozen since a failed attempt, and writes the frozen one. Its number and
-    /// content stay the same from attempt to attempt, so that a commit whose answer was lost does no harm.
-    async fn write_tail(&self) -> Result<(), HistoryError> {
-        while let Some(frozen) = self.freeze() {
-            let path = self.path(frozen.id);
-            let (settings, tail) = (self.settings.clone(), Arc::clone(&frozen));
-            let segment = blocking("write a segment", move || {
-                write_segment(&path, &tail.tail, &settings)?;
-                Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Segment::open(tail.id, &path, None)?)
-            })
-            .await?;
-            let entry = (frozen.id, SegmentEntry::of(&segment));
-            let committed = self.registry.advance(frozen.up_to, Some(entry)).await;
-            committed.map_err(failed("register a segment"))?;
-            let mut state = self.state.write().expect("no panic while the state is held");
-            state.segments.push(Arc::new(segment));
-            state.frozen = None;
-            state.durable = frozen.up_to;
+    /// Writes the frozen tail, and the fresh one where it is full.
+    async fn write_full(&self) -> Result<(), HistoryError> {
+        let _writing = self.writing.lock().await;
+        self.write_frozen().await?;
+        if self.fresh_is_full() {
+            self.freeze();
+            self.write_frozen().await?;
         }
         self.advance().await
     }
 
-    fn freeze(&self) -> Option<Arc<Frozen>> {
+    /// Writes the frozen tail, where there is one. Its number and content stay the same from attempt to attempt, so that
+    /// a commit whose answer was lost does no harm.
+    async fn write_frozen(&self) -> Result<(), HistoryError> {
+        let frozen = self.state.read().expect("no panic while the state is held").frozen.clone();
+        let Some(frozen) = frozen else { return Ok(()) };
+        let path = self.path(frozen.id);
+        let (settings, tail) = (self.settings.clone(), Arc::clone(&frozen));
+        let segment = blocking("write a segment", move || {
+            write_segment(&path, &tail.tail, &settings)?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Segment::open(tail.id, &path, None)?)
+        })
+        .await?;
+        let entry = (frozen.id, SegmentEntry::of(&segment));
+        let committed = self.registry.advance(frozen.up_to, Some(entry)).await;
+        committed.map_err(failed("register a segment"))?;
+        let mut state = self.state.write().expect("no panic while the state is held");
+        state.segments.push(Arc::new(segment));
+        state.frozen = None;
+        state.durable = frozen.up_to;
+        state.behind_since = (state.taken > frozen.up_to).then_some(frozen.frozen_at);
+        Ok(())
+    }
+
+    /// Sets the fresh tail aside to be written, where none is yet and it holds anything.
+    fn freeze(&self) {
+        let frozen_at = self.clock.now();
         let mut state = self.state.write().expect("no panic while the state is held");
         if state.frozen.is_none() && state.fresh.events() > 0 {
             let id = self.next_id.fetch_add(1, Ordering::Relaxed);
             let tail = std::mem::take(&mut state.fresh);
-            state.frozen = Some(Arc::new(Frozen { id, tail, up_to: state.taken }));
+            state.frozen = Some(Arc::new(Frozen { id, tail, up_to: state.taken, frozen_at }));
         }
-        state.frozen.clone()
     }
 
-    /// Moves the durable position over the part of the log that had nothing for the history.
+    /// Moves the durable position over the part of the log that had nothing for the history, where nothing is in memory.
     async fn advance(&self) -> Result<(), HistoryError> {
         let (taken, durable) = {
             let state = self.state.read().expect("no panic while the state is held");
+            if state.frozen.is_some() || state.fresh.events() > 0 {
+                return Ok(());
+            }
             (state.taken, state.durable)
         };
         if taken > durable {
@@ -252,17 +283,22 @@ impl Store {
         }
         let mut state = self.state.write().expect("no panic while the state is held");
         state.durable = taken;
-        state.behind_since = None;
+        // More may have come meanwhile.
+        if state.taken == taken {
+            state.behind_since = None;
+        }
         Ok(())
     }
 
+    fn fresh_is_full(&self) -> bool {
+        let fresh = &self.state.read().expect("no panic while the state is held").fresh;
+        fresh.events() >= self.settings.tail_events_max
+            || fresh.size_bytes() >= self.settings.tail_size_bytes_max
+    }
+
     fn tail_is_full(&self) -> bool {
-        let state = self.state.read().expect("no panic while the state is held");
-        let over = |tail: &Tail| {
-            tail.events() >= self.settings.tail_events_max
-                || tail.size_bytes() >= self.settings.tail_size_bytes_max
-        };
-        state.frozen.is_some() || over(&state.fresh)
+        let frozen = self.state.read().expect("no panic while the state is held").frozen.is_some();
+        frozen || self.fresh_is_full()
     }
 
     fn tail_is_old(&self, now: Timestamp) -> bool {
