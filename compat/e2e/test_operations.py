@@ -15,6 +15,7 @@ import botocore.session
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from identity_drivers import drive_credentials, drive_kms, drive_organizations, drive_policies, drive_sessions
 from models import Answers, listed_operations, method_name, minimal_input
 from trails import wait_for
 
@@ -53,6 +54,7 @@ def refused(code, call, **params):
 def drive_sts(sts, account):
     answer = sts.get_caller_identity()
     assert answer["Arn"] == f"arn:aws:iam::{account.id}:root" and answer["Account"] == account.id
+    drive_sessions(sts, account)
 
 
 def drive_iam(iam, account):
@@ -93,6 +95,8 @@ def drive_iam(iam, account):
     iam.delete_account_alias(AccountAlias=alias)
     iam.delete_user(UserName=user + "-2")
     refused("NoSuchEntity", iam.get_user, UserName=user)
+    drive_policies(iam, account)
+    drive_credentials(iam, account)
 
 
 def drive_cloudtrail(trails, account):
@@ -321,7 +325,12 @@ def drive_cloudtrail_data(data, account):
     trails.delete_channel(Channel=arn)
 
 
-DRIVERS = {"cloudtrail-data": drive_cloudtrail_data, "sts": drive_sts, "iam": drive_iam, "cloudtrail": drive_cloudtrail, "s3": drive_s3}
+DRIVERS = {
+    "cloudtrail-data": drive_cloudtrail_data, "sts": drive_sts, "iam": drive_iam, "cloudtrail": drive_cloudtrail,
+    "s3": drive_s3, "kms": drive_kms, "organizations": drive_organizations,
+}
+# What succeeds only with something that this suite has not: a provider of identities, a service that seals messages.
+PROVEN_ELSEWHERE = {("sts", "AssumeRoleWithWebIdentity"), ("sts", "DecodeAuthorizationMessage")}
 
 
 @pytest.fixture(scope="module")
@@ -348,7 +357,7 @@ def test_the_scenario_of_a_service_goes_through(service, answers):
         raise broken
 
 
-@pytest.mark.parametrize("service,operation", ALL)
+@pytest.mark.parametrize("service,operation", [pair for pair in ALL if pair not in PROVEN_ELSEWHERE])
 def test_every_operation_answers_as_its_model_says(service, operation, answers):
     seen, _ = answers(service)
     if service == "s3" and operation in UNSET:
@@ -364,8 +373,8 @@ def test_every_operation_answers_as_its_model_says(service, operation, answers):
 FOREIGN = [
     ("ec2", "DescribeInstances"), ("ec2", "RunInstances"), ("sqs", "ListQueues"), ("sqs", "CreateQueue"),
     ("lambda", "ListFunctions"), ("dynamodb", "ListTables"), ("logs", "DescribeLogGroups"), ("logs", "CreateLogGroup"),
-    ("sns", "ListTopics"), ("kms", "ListKeys"), ("route53", "ListHostedZones"), ("cloudwatch", "DescribeAlarms"),
-    ("events", "ListRules"), ("organizations", "DescribeOrganization"), ("secretsmanager", "ListSecrets"),
+    ("sns", "ListTopics"), ("route53", "ListHostedZones"), ("cloudwatch", "DescribeAlarms"),
+    ("events", "ListRules"), ("secretsmanager", "ListSecrets"),
     ("rds", "DescribeDBInstances"), ("eks", "ListClusters"), ("cloudfront", "ListDistributions"),
 ]
 UNSUPPORTED = {

@@ -179,7 +179,7 @@ fn managed(
 fn given(list: &str, texts: Vec<String>) -> Result<Vec<Source>, Failure> {
     let source = |(at, text): (usize, String)| {
         check_identity_policy(&text)?;
-        Ok(Source { id: format!("{list}.{}", at + 1), kind: "IAM Policy", text })
+        Ok(Source { id: format!("{list}.{}", at + 1), kind: "none", text })
     };
     texts.into_iter().enumerate().map(source).collect()
 }
