@@ -217,3 +217,144 @@ def reads_only_b(s3, bucket, of_b, of_c):
     assert refused(s3.list_objects_v2, Bucket=bucket, Prefix=f"central/AWSLogs/{TEAM_C}/") == "AccessDenied"
     assert refused(s3.list_objects_v2, Bucket=bucket) == "AccessDenied"
     assert refused(s3.get_bucket_policy, Bucket=bucket) in ("AccessDenied", "MethodNotAllowed")
+
+
+# ---- an organization's trail ------------------------------------------------------------------------------------------
+
+MANAGEMENT, MEMBER, LATER, OUTSIDER = "444444444444", "555555555555", "666666666666", "777777777777"
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory):
+    """A server with an organization of two accounts; two further accounts are not in it."""
+    folder = tmp_path_factory.mktemp("company") / "data"
+    folder.mkdir()
+    with Server(BINARY, data=folder, account=f"{MANAGEMENT},{MEMBER},{LATER},{OUTSIDER}", delivery_interval="1s",
+                digest_interval="3s") as server:
+        management, member, later, outsider = (
+            Member(server, account) for account in (MANAGEMENT, MEMBER, LATER, OUTSIDER))
+        create = management.client("cloudtrail").create_trail
+        wanted = {"Name": "company", "S3BucketName": "company-logs", "IsOrganizationTrail": True}
+        assert refused(create, **wanted) == "OrganizationsNotInUseException"
+        organizations = management.client("organizations")
+        id = organizations.create_organization(FeatureSet="ALL")["Organization"]["Id"]
+        join(management, member)
+        assert refused(create, **wanted) == "CloudTrailAccessNotEnabledException"
+        organizations.enable_aws_service_access(ServicePrincipal="cloudtrail.amazonaws.com")
+        assert refused(member.client("cloudtrail").create_trail, **wanted) == "NotOrganizationMasterAccountException"
+        s3, arn = management.client("s3"), f"arn:aws:cloudtrail:us-east-1:{MANAGEMENT}:trail/company"
+        second = arn.replace("company", "second")
+        s3.create_bucket(Bucket="company-logs")
+        service = {"Effect": "Allow", "Principal": {"Service": "cloudtrail.amazonaws.com"}}
+        s3.put_bucket_policy(Bucket="company-logs", Policy=document(
+            {**service, "Action": "s3:GetBucketAcl", "Resource": "arn:aws:s3:::company-logs",
+             "Condition": {"StringEquals": {"aws:SourceArn": [arn, second]}}},
+            {**service, "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::company-logs/AWSLogs/{id}/*",
+             "Condition": {"StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control", "aws:SourceArn": [arn, second]}}}))
+        made = create(**wanted, IsMultiRegionTrail=True, EnableLogFileValidation=True)
+        assert made["TrailARN"] == arn and made["IsOrganizationTrail"] is True
+        management.client("cloudtrail").start_logging(Name="company")
+        yield server, id, arn, management, member, later, outsider
+
+
+def join(management, account):
+    invited = management.client("organizations").invite_account_to_organization(
+        Target={"Id": account.id, "Type": "ACCOUNT"})["Handshake"]["Id"]
+    account.client("organizations").accept_handshake(HandshakeId=invited)
+
+
+def taken(management, id, account):
+    """The delivered records of an account, each from under the account's own prefix."""
+    keys = [key for key in management.keys("company-logs") if key.startswith(f"AWSLogs/{id}/{account}/CloudTrail/")]
+    return [record for key in keys for record in management.read("company-logs", key)["Records"]]
+
+
+def names_of(records):
+    return json.dumps([record.get("requestParameters") for record in records])
+
+
+def test_an_organizations_trail_takes_the_events_of_every_member_and_of_nobody_else(company):
+    server, id, arn, management, member, later, outsider = company
+    for account in (management, member, later, outsider):
+        mark(account, f"before-{account.id}")
+    refused(member.client("cloudtrail", "eu-west-1").get_trail, Name="in-europe")
+    wait_for("both accounts' files", lambda: all(
+        f"before-{account.id}" in names_of(taken(management, id, account.id)) for account in (management, member)))
+    wait_for("the other region", lambda: "in-europe" in names_of(taken(management, id, MEMBER)))
+
+    # Joined: taken from then on, not from before. The call that lets it in is the first that the trail takes.
+    join(management, later)
+    mark(later, "after-joining")
+    wait_for("the joined", lambda: "after-joining" in names_of(taken(management, id, LATER)))
+    found = taken(management, id, LATER)
+    assert f"before-{LATER}" not in names_of(found)
+    assert sorted(found, key=lambda record: record["eventTime"])[0]["eventName"] == "AcceptHandshake"
+    # Gone: no more, but what it did before.
+    mark(later, "before-leaving")
+    later.client("organizations").leave_organization()
+    mark(later, "after-leaving")
+    mark(member, "end")
+    wait_for("the end", lambda: "end" in names_of(taken(management, id, MEMBER)))
+    wait_for("the last", lambda: "LeaveOrganization" in [r["eventName"] for r in taken(management, id, LATER)])
+    found = names_of(taken(management, id, LATER))
+    assert "before-leaving" in found and "after-leaving" not in found
+    assert not taken(management, id, OUTSIDER)
+    for account in (MANAGEMENT, MEMBER, LATER):
+        records = taken(management, id, account)
+        assert {record["recipientAccountId"] for record in records} == {account}
+        assert len({record["eventID"] for record in records}) == len(records)
+    assert not later.client("cloudtrail").describe_trails()["trailList"]
+
+
+def test_members_see_the_trail_and_only_administrators_change_it(company):
+    server, id, arn, management, member, later, outsider = company
+    theirs = member.client("cloudtrail")
+    for shown in (theirs.get_trail(Name=arn)["Trail"], *theirs.describe_trails()["trailList"]):
+        assert shown["TrailARN"] == arn and shown["IsOrganizationTrail"] is True
+    assert theirs.list_trails()["Trails"] == [{"TrailARN": arn, "Name": "company", "HomeRegion": "us-east-1"}]
+    assert theirs.describe_trails(includeShadowTrails=False)["trailList"] == []
+    assert theirs.get_trail_status(Name=arn)["IsLogging"] is True
+    for call, more in ((theirs.stop_logging, {}), (theirs.delete_trail, {}), (theirs.update_trail, {"IsMultiRegionTrail": False})):
+        assert refused(call, Name=arn, **more) == "NotOrganizationMasterAccountException"
+    assert refused(outsider.client("cloudtrail").get_trail_status, Name=arn) == "TrailNotFoundException"
+
+    delegate = management.client("cloudtrail")
+    assert refused(theirs.register_organization_delegated_admin, MemberAccountId=MEMBER) == "NotOrganizationManagementAccountException"
+    assert refused(delegate.register_organization_delegated_admin, MemberAccountId=MANAGEMENT) == "CannotDelegateManagementAccountException"
+    delegate.register_organization_delegated_admin(MemberAccountId=MEMBER)
+    assert refused(delegate.register_organization_delegated_admin, MemberAccountId=MEMBER) == "AccountRegisteredException"
+    theirs.stop_logging(Name=arn)
+    assert delegate.get_trail_status(Name="company")["IsLogging"] is False
+    assert theirs.get_trail_status(Name=arn)["IsLogging"] is False
+    theirs.start_logging(Name=arn)
+    made = theirs.create_trail(Name="second", S3BucketName="company-logs", IsOrganizationTrail=True)
+    assert refused(theirs.create_trail, Name="second", S3BucketName="company-logs", IsOrganizationTrail=True) == "TrailAlreadyExistsException"
+    assert made["TrailARN"] == arn.replace("company", "second")
+    theirs.delete_trail(Name=made["TrailARN"])
+    assert [trail["TrailARN"] for trail in theirs.list_trails()["Trails"]] == [arn]
+    delegate.deregister_organization_delegated_admin(DelegatedAdminAccountId=MEMBER)
+    assert refused(theirs.stop_logging, Name=arn) == "NotOrganizationMasterAccountException"
+
+
+def test_each_members_files_validate_under_the_organizations_prefix(company):
+    server, id, arn, management, member, later, outsider = company
+    mark(member, "to-be-validated"), mark(management, "to-be-validated")
+    wait_for("the events", lambda: all(
+        "to-be-validated" in names_of(taken(management, id, account)) for account in (MEMBER, MANAGEMENT)))
+
+    def digested():
+        listed = management.digested("company-logs")
+        return all(key in listed for key in management.keys("company-logs") if f"/{LATER}/" not in key)
+    wait_for("digests", digested, 60)
+    start = (datetime.now(timezone.utc) - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    words = ["cloudtrail", "validate-logs", "--trail-arn", arn, "--start-time", start, "--verbose"]
+    for account in (MANAGEMENT, MEMBER):
+        code, out, err = run_aws(server, *words, "--account-id", account, environment=management.environment)
+        assert code == 0 and "INVALID" not in out and "log files valid" in out, out + err
+        assert f"AWSLogs/{id}/{account}/CloudTrail-Digest/us-east-1/" in out
+    code, out, err = run_aws(server, *words, environment=management.environment)
+    assert code != 0 and "--account-id" in err
+    key = [key for key in management.keys("company-logs") if f"/{MEMBER}/CloudTrail/us-east-1/" in key][0]
+    management.client("s3").put_object(Bucket="company-logs", Key=key, Body=gzip.compress(b'{"Records":[]}'))
+    code, out, err = run_aws(server, *words, "--account-id", MEMBER, environment=management.environment)
+    assert "INVALID: hash value doesn't match" in out + err

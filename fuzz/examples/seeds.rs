@@ -212,6 +212,7 @@ fn digest() {
     {
         let key = DigestKey {
             prefix: Some("p".into()),
+            organization: None,
             account: "123456789012".parse().expect("an account"),
             region: "us-east-1".parse().expect("a region"),
             trail_name: "t".into(),

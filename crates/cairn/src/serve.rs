@@ -295,12 +295,16 @@ fn open_door(
         Arc::clone(&ground.clock),
         Arc::clone(&ground.entropy),
     ));
-    let organizations = Arc::new(Organizations::new(
+    let organizations = Organizations::new(
         ground.catalog.clone(),
         Arc::clone(&ground.clock),
         Arc::clone(&ground.entropy),
         Arc::clone(&services.iam),
-    ));
+    );
+    let wake = Arc::clone(&ground.wake);
+    let organizations = Arc::new(
+        organizations.followed_by_trails(Arc::clone(&ground.log), Arc::new(move || wake.notify_waiters())),
+    );
     services.iam.bind_by(Arc::clone(&organizations) as _);
     let embedded: Vec<Arc<dyn Service>> = vec![
         Arc::new(cloudtrail),

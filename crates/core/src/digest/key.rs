@@ -1,8 +1,9 @@
 //! The key of a digest:
-//! `[prefix/]AWSLogs/ACCOUNT/CloudTrail-Digest/REGION/YYYY/MM/DD/ACCOUNT_CloudTrail-Digest_REGION_TRAIL_HOME_STAMP.json.gz`.
+//! `[prefix/]AWSLogs/[ORGANIZATION/]ACCOUNT/CloudTrail-Digest/REGION/YYYY/MM/DD/ACCOUNT_CloudTrail-Digest_REGION_TRAIL_HOME_STAMP.json.gz`.
 
 use std::fmt;
 
+use crate::logfile::{account_root, parse_before_account};
 use crate::{AccountId, Region, Timestamp};
 
 /// The parts of a digest's key. [`fmt::Display`] writes the key.
@@ -10,7 +11,9 @@ use crate::{AccountId, Region, Timestamp};
 pub struct DigestKey {
     /// What the trail puts before `AWSLogs/`, without a closing slash.
     pub prefix: Option<String>,
-    /// The account of the trail.
+    /// The organization, of an organization's trail: `o-…`.
+    pub organization: Option<String>,
+    /// The account whose files are listed.
     pub account: AccountId,
     /// The region whose files are listed.
     pub region: Region,
@@ -25,11 +28,9 @@ pub struct DigestKey {
 
 impl fmt::Display for DigestKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { prefix, account, region, trail_name, home_region, end } = self;
-        if let Some(prefix) = prefix {
-            write!(f, "{prefix}/")?;
-        }
-        write!(f, "AWSLogs/{account}/CloudTrail-Digest/{region}/{}/", end.day_path())?;
+        let Self { prefix, organization, account, region, trail_name, home_region, end } = self;
+        let root = account_root(prefix.as_deref(), organization.as_deref(), account);
+        write!(f, "{root}CloudTrail-Digest/{region}/{}/", end.day_path())?;
         write!(f, "{account}_CloudTrail-Digest_{region}_{trail_name}_{home_region}_{}.json.gz", end.basic())
     }
 }
@@ -44,16 +45,13 @@ impl DigestKey {
         let region: Region = segments.next()?.parse().ok()?;
         let _folder = segments.next()?;
         let account: AccountId = segments.next()?.parse().ok()?;
-        let prefix = match segments.next()?.strip_suffix("AWSLogs")? {
-            "" => None,
-            prefix => Some(prefix.strip_suffix('/')?.to_owned()),
-        };
+        let (prefix, organization) = parse_before_account(segments.next()?)?;
         let mut parts = name.strip_suffix(".json.gz")?.rsplitn(3, '_');
         let end = Timestamp::parse_basic(parts.next()?)?;
         let home_region: Region = parts.next()?.parse().ok()?;
         let trail_name =
             parts.next()?.strip_prefix(&format!("{account}_CloudTrail-Digest_{region}_"))?.to_owned();
-        let parsed = Self { prefix, account, region, trail_name, home_region, end };
+        let parsed = Self { prefix, organization, account, region, trail_name, home_region, end };
         (parsed.to_string() == key).then_some(parsed)
     }
 }
@@ -66,6 +64,7 @@ mod tests {
     fn the_key_is_the_one_the_aws_cli_looks_for() {
         let key = DigestKey {
             prefix: None,
+            organization: None,
             account: "123456789012".parse().unwrap(),
             region: "us-east-1".parse().unwrap(),
             trail_name: "foo".to_owned(),
@@ -77,7 +76,12 @@ mod tests {
         assert_eq!(DigestKey::parse(expected), Some(key.clone()));
         let prefixed =
             DigestKey { prefix: Some("a/b".to_owned()), trail_name: "my_trail.x-1".to_owned(), ..key };
-        assert_eq!(DigestKey::parse(&prefixed.to_string()), Some(prefixed));
+        assert_eq!(DigestKey::parse(&prefixed.to_string()), Some(prefixed.clone()));
+        let organization = DigestKey { organization: Some("o-exampleorg".to_owned()), ..prefixed };
+        assert!(
+            organization.to_string().starts_with("a/b/AWSLogs/o-exampleorg/123456789012/CloudTrail-Digest/")
+        );
+        assert_eq!(DigestKey::parse(&organization.to_string()), Some(organization));
         for other in [
             "",
             "AWSLogs/123456789012/CloudTrail-Digest/",

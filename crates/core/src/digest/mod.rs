@@ -244,6 +244,7 @@ pub(crate) mod tests {
         let account: AccountId = "111122223333".parse().unwrap();
         let object = DigestKey {
             prefix: None,
+            organization: None,
             account: account.clone(),
             region: "us-east-2".parse().unwrap(),
             trail_name: "t".to_owned(),

@@ -1,4 +1,5 @@
-//! The key of a log file: `[prefix/]AWSLogs/ACCOUNT/FOLDER/REGION/YYYY/MM/DD/ACCOUNT_FOLDER_REGION_STAMP_UNIQUE.json.gz`.
+//! The key of a log file:
+//! `[prefix/]AWSLogs/[ORGANIZATION/]ACCOUNT/FOLDER/REGION/YYYY/MM/DD/ACCOUNT_FOLDER_REGION_STAMP_UNIQUE.json.gz`.
 
 use std::fmt;
 use std::time::Duration;
@@ -107,6 +108,8 @@ pub fn stamp(at: Timestamp, delivery_interval: Duration) -> Timestamp {
 pub struct LogFileKey {
     /// What the trail puts before `AWSLogs/`, without a closing slash.
     pub prefix: Option<String>,
+    /// The organization, of an organization's trail: `o-…`.
+    pub organization: Option<String>,
     /// The account whose events the file holds.
     pub account: AccountId,
     /// The folder.
@@ -121,14 +124,32 @@ pub struct LogFileKey {
 
 impl fmt::Display for LogFileKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { prefix, account, folder, region, stamp, unique } = self;
-        if let Some(prefix) = prefix {
-            write!(f, "{prefix}/")?;
-        }
+        let Self { prefix, organization, account, folder, region, stamp, unique } = self;
         let (folder, day, minutes) = (folder.as_str(), stamp.day_path(), stamp.basic_minutes());
-        write!(f, "AWSLogs/{account}/{folder}/{region}/{day}/")?;
+        let root = account_root(prefix.as_deref(), organization.as_deref(), account);
+        write!(f, "{root}{folder}/{region}/{day}/")?;
         write!(f, "{account}_{folder}_{region}_{minutes}_{unique}.json.gz")
     }
+}
+
+/// Where all files of an account are: `[prefix/]AWSLogs/[ORGANIZATION/]ACCOUNT/`.
+#[must_use]
+pub fn account_root(prefix: Option<&str>, organization: Option<&str>, account: &AccountId) -> String {
+    let folder = |name: Option<&str>| name.map(|name| format!("{name}/")).unwrap_or_default();
+    format!("{}AWSLogs/{}{account}/", folder(prefix), folder(organization))
+}
+
+/// The prefix and the organization of what comes before the account in a key, without the slash between.
+pub(crate) fn parse_before_account(before: &str) -> Option<(Option<String>, Option<String>)> {
+    let (before, organization) = match before.rsplit_once('/') {
+        Some((rest, last)) if last.starts_with("o-") => (rest, Some(last.to_owned())),
+        _ => (before, None),
+    };
+    let prefix = match before.strip_suffix("AWSLogs")? {
+        "" => None,
+        prefix => Some(prefix.strip_suffix('/')?.to_owned()),
+    };
+    Some((prefix, organization))
 }
 
 impl LogFileKey {
@@ -142,17 +163,13 @@ impl LogFileKey {
         let folder_name = segments.next()?;
         let folder = Folder::ALL.into_iter().find(|folder| folder.as_str() == folder_name)?;
         let account: AccountId = segments.next()?.parse().ok()?;
-        let before = segments.next()?;
-        let prefix = match before.strip_suffix("AWSLogs")? {
-            "" => None,
-            prefix => Some(prefix.strip_suffix('/')?.to_owned()),
-        };
+        let (prefix, organization) = parse_before_account(segments.next()?)?;
         let mut parts = name.strip_suffix(".json.gz")?.rsplitn(3, '_');
         let unique = parts.next()?.to_owned();
         let minutes = parts.next()?.strip_suffix('Z')?;
         let stamp = Timestamp::parse_basic(&format!("{minutes}00Z"))?;
         let alphanumeric = unique.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        let parsed = Self { prefix, account, folder, region, stamp, unique };
+        let parsed = Self { prefix, organization, account, folder, region, stamp, unique };
         (alphanumeric && parsed.unique.len() == UNIQUE_LENGTH_CHARS && parsed.to_string() == key)
             .then_some(parsed)
     }
@@ -207,6 +224,7 @@ mod tests {
     fn real_keys_are_read_and_written_back_unchanged() {
         for key in [
             "AWSLogs/111122223333/CloudTrail/us-east-2/2015/08/17/111122223333_CloudTrail_us-east-2_20150817T1445Z_9nYN7gp2eWAJHIfT.json.gz",
+            "a/AWSLogs/o-exampleorg/111122223333/CloudTrail/us-east-2/2015/08/17/111122223333_CloudTrail_us-east-2_20150817T1445Z_9nYN7gp2eWAJHIfT.json.gz",
             "a/b/AWSLogs/111122223333/CloudTrail-Insight/apiso-northsouth-3r/2026/01/02/111122223333_CloudTrail-Insight_apiso-northsouth-3r_20260102T0000Z_0000000000000000.json.gz",
         ] {
             assert_eq!(LogFileKey::parse(key).map(|parsed| parsed.to_string()).as_deref(), Some(key));

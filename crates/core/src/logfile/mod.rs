@@ -8,7 +8,8 @@
 mod key;
 mod render;
 
-pub use key::{FileOrigin, Folder, LogFileKey, stamp};
+pub(crate) use key::parse_before_account;
+pub use key::{FileOrigin, Folder, LogFileKey, account_root, stamp};
 pub use render::{
     FILE_COMPRESSED_BYTES_MAX, FILE_RAW_BYTES_MAX, FileBuilder, GzipError, RenderedFile, gunzip, gzip,
     sha256_hex,

@@ -12,7 +12,8 @@ use super::failure::{self, Failure};
 use super::trails::{NameRequest, trails_of};
 use super::{CloudTrail, TRAILS_PER_PAGE_MAX, names, reply};
 use crate::service::Caller;
-use cairn_trail::config::{TRAILS, trail_key};
+use cairn_trail::Trail;
+use cairn_trail::config::{find_trail, trail_key};
 use cairn_wire::AwsError;
 
 /// DescribeTrails' input; its members begin with a small letter in the model.
@@ -33,12 +34,9 @@ pub(super) struct ListRequest {
 impl CloudTrail {
     pub(super) async fn trail(&self, caller: &Caller, request: NameRequest) -> Result<Value, Failure> {
         let arn = names::meant_trail(&request.name, caller)?;
-        let wanted = arn.clone();
-        let found = self
-            .deps
-            .catalog
-            .read(move |tx| Ok::<_, Failure>(TRAILS.get(tx, trail_key(&wanted).bytes())?))
-            .await?;
+        let (wanted, account) = (arn.clone(), caller.account.clone());
+        let found =
+            self.deps.catalog.read(move |tx| Ok::<_, Failure>(find_trail(tx, &wanted, &account)?)).await?;
         match found {
             Some(trail) => Ok(json!({"Trail": reply::description(&trail)})),
             // Here the real service shows the short name, where all other operations show the ARN.
@@ -58,7 +56,8 @@ impl CloudTrail {
             let shadows = request.include_shadow_trails != Some(false);
             trails
                 .iter()
-                .filter(|trail| trail.home_region() == caller.region || (shadows && trail.multi_region))
+                .filter(|trail| trail.multi_region || trail.home_region() == caller.region)
+                .filter(|trail| shadows || (trail.home_region() == caller.region && trail.shadow.is_none()))
                 .map(reply::description)
                 .collect()
         } else {
@@ -73,10 +72,12 @@ impl CloudTrail {
     }
 
     pub(super) async fn trails(&self, caller: &Caller, request: ListRequest) -> Result<Value, Failure> {
-        let after = request.next_token.as_deref().map(|token| listed_last(token, caller)).transpose()?;
         let account = caller.account.clone();
-        let trails = self.deps.catalog.read(move |tx| Ok::<_, Failure>(trails_of(tx, &account)?)).await?;
+        let mut trails = self.deps.catalog.read(move |tx| Ok::<_, Failure>(trails_of(tx, &account)?)).await?;
+        let after =
+            request.next_token.as_deref().map(|token| listed_last(token, caller, &trails)).transpose()?;
         let key = |arn: &TrailArn| trail_key(arn).bytes().to_vec();
+        trails.sort_by_key(|trail| key(&trail.arn));
         let mut rest =
             trails.iter().filter(|trail| after.as_ref().is_none_or(|last| key(&trail.arn) > key(last)));
         let page: Vec<_> = rest.by_ref().take(TRAILS_PER_PAGE_MAX).collect();
@@ -92,15 +93,11 @@ impl CloudTrail {
     }
 }
 
-/// The trails that a list of names and ARNs means, each once. ARNs of other accounts mean none.
+/// The trails that a list of names and ARNs means, each once.
 fn wanted_trails(names: &[String], caller: &Caller) -> Result<Vec<TrailArn>, AwsError> {
     let mut wanted = Vec::new();
     for name in names {
-        let arn = match names::meant_trail(name, caller) {
-            Ok(arn) => arn,
-            Err(error) if error.code == "TrailNotFoundException" => continue,
-            Err(error) => return Err(error),
-        };
+        let arn = names::meant_trail(name, caller)?;
         if !wanted.contains(&arn) {
             wanted.push(arn);
         }
@@ -109,8 +106,10 @@ fn wanted_trails(names: &[String], caller: &Caller) -> Result<Vec<TrailArn>, Aws
 }
 
 /// The trail that the page before ended with.
-fn listed_last(token: &str, caller: &Caller) -> Result<TrailArn, AwsError> {
+fn listed_last(token: &str, caller: &Caller, trails: &[Trail]) -> Result<TrailArn, AwsError> {
     let text = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let last: Option<TrailArn> = text.and_then(|text| text.parse().ok());
-    last.filter(|arn| arn.account() == caller.account).ok_or_else(failure::invalid_next_token)
+    let is_known =
+        |arn: &TrailArn| arn.account() == caller.account || trails.iter().any(|trail| trail.arn == *arn);
+    last.filter(is_known).ok_or_else(failure::invalid_next_token)
 }

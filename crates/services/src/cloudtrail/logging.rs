@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cairn_core::Timestamp;
 use cairn_store::LogPosition;
-use cairn_trail::config::{STATUSES, trail_key};
+use cairn_trail::config::STATUSES;
 use cairn_trail::{Trail, TrailStatus};
 use serde_json::{Map, Value, json};
 
@@ -42,13 +42,13 @@ impl CloudTrail {
     }
 
     pub(super) async fn trail_status(&self, caller: &Caller, request: NameRequest) -> Result<Value, Failure> {
-        let arn = names::meant_trail(&request.name, caller)?;
+        let (arn, account) = (names::meant_trail(&request.name, caller)?, caller.account.clone());
         let (trail, status) = self
             .deps
             .catalog
             .read(move |tx| {
-                let trail = existing_trail(tx, &arn)?;
-                let status = STATUSES.get(tx, trail_key(&arn).bytes())?.unwrap_or_default();
+                let trail = existing_trail(tx, &arn, &account)?;
+                let status = STATUSES.get(tx, trail.key().bytes())?.unwrap_or_default();
                 Ok::<_, Failure>((trail, status))
             })
             .await?;

@@ -16,6 +16,7 @@ mod keys;
 mod logging;
 mod lookup;
 mod names;
+pub(crate) mod organization;
 mod preflight;
 mod reply;
 mod selectors;
@@ -96,6 +97,9 @@ impl CloudTrail {
             "CreateTrail" => self.create_trail(caller, call.input()?).await,
             "DeleteChannel" => self.delete_channel(caller, call.input()?).await,
             "DeleteTrail" => self.delete_trail(caller, call.input()?).await,
+            "DeregisterOrganizationDelegatedAdmin" => {
+                self.deregister_administrator(caller, call.input()?).await
+            }
             "DescribeTrails" => self.describe_trails(caller, call.input()?).await,
             "GetChannel" => self.channel(caller, call.input()?).await,
             "GetEventSelectors" => self.event_selectors(caller, call.input()?).await,
@@ -109,6 +113,7 @@ impl CloudTrail {
             "LookupEvents" => self.lookup_events(caller, call.input()?).await,
             "PutEventSelectors" => self.put_event_selectors(caller, call.input()?).await,
             "PutInsightSelectors" => self.put_insight_selectors(caller, call.input()?).await,
+            "RegisterOrganizationDelegatedAdmin" => self.register_administrator(caller, call.input()?).await,
             "RemoveTags" => self.remove_tags(caller, call.input()?).await,
             "StartLogging" => self.start_logging(caller, call.input()?).await,
             "StopLogging" => self.stop_logging(caller, call.input()?).await,
@@ -129,6 +134,7 @@ const OPERATIONS: &[Operation] = &[
     operation("CreateTrail", Access::Write),
     operation("DeleteChannel", Access::Write),
     operation("DeleteTrail", Access::Write),
+    operation("DeregisterOrganizationDelegatedAdmin", Access::Write),
     operation("DescribeTrails", Access::Read),
     operation("GetChannel", Access::Read),
     operation("GetEventSelectors", Access::Read),
@@ -142,6 +148,7 @@ const OPERATIONS: &[Operation] = &[
     operation("LookupEvents", Access::Read),
     operation("PutEventSelectors", Access::Write),
     operation("PutInsightSelectors", Access::Write),
+    operation("RegisterOrganizationDelegatedAdmin", Access::Write),
     operation("RemoveTags", Access::Write),
     operation("StartLogging", Access::Write),
     operation("StopLogging", Access::Write),

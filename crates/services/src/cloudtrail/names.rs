@@ -3,7 +3,6 @@
 use cairn_core::TrailArn;
 use cairn_wire::AwsError;
 
-use super::failure::unknown_trail;
 use crate::service::Caller;
 
 /// Characters of a trail's name.
@@ -12,16 +11,15 @@ const NAME_LENGTH: std::ops::RangeInclusive<usize> = 3..=128;
 /// The trail that a caller means by a short name, which is one of the caller's account and region, or by an ARN.
 pub(super) fn meant_trail(text: &str, caller: &Caller) -> Result<TrailArn, AwsError> {
     if text.starts_with("arn:") {
-        return trail_arn(text, caller);
+        return trail_arn(text);
     }
     check_trail_name(text)?;
     Ok(TrailArn::new(&caller.region, &caller.account, text))
 }
 
-/// The trail that an ARN names. Trails of other accounts are not to be seen.
-pub(super) fn trail_arn(text: &str, caller: &Caller) -> Result<TrailArn, AwsError> {
-    let arn: TrailArn = text.parse().map_err(|_| invalid_arn(text))?;
-    if arn.account() == caller.account { Ok(arn) } else { Err(unknown_trail(text, &caller.account)) }
+/// The trail that an ARN names. Of other accounts' trails only those of the caller's organization can be seen.
+pub(super) fn trail_arn(text: &str) -> Result<TrailArn, AwsError> {
+    text.parse().map_err(|_| invalid_arn(text))
 }
 
 /// `CloudTrailARNInvalidException`.

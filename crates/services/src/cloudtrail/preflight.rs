@@ -4,6 +4,7 @@
 //! write to. These markers stay, even where the call then fails.
 
 use bytes::Bytes;
+use cairn_core::logfile::account_root;
 use cairn_trail::bucket::OnBehalfOf;
 use cairn_trail::{Bucket, BucketPut, PutFailure, Trail};
 use cairn_wire::AwsError;
@@ -50,11 +51,8 @@ pub(super) fn folders(trail: &Trail) -> &'static [&'static str] {
 }
 
 fn marker_key(trail: &Trail, folder: &str) -> String {
-    let key = format!("AWSLogs/{}/{folder}/", trail.arn.account());
-    match &trail.key_prefix {
-        Some(prefix) => format!("{prefix}/{key}"),
-        None => key,
-    }
+    let (prefix, organization) = (trail.key_prefix.as_deref(), trail.organization_id.as_deref());
+    format!("{}{folder}/", account_root(prefix, organization, &trail.arn.account()))
 }
 
 fn bucket_error(bucket: &str, failure: PutFailure) -> AwsError {

@@ -1,15 +1,16 @@
 //! AddTags, RemoveTags, ListTags, of trails.
 
+use std::sync::Arc;
+
 use cairn_core::TrailArn;
 use cairn_wire::AwsError;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::failure::{self, Failure};
-use super::trails::{existing_trail, home_trail};
-use super::{CloudTrail, TAGGED_RESOURCES_PER_CALL_MAX, TAGS_PER_TRAIL_MAX, names, reply};
+use super::trails::{From, existing_trail, home_trail};
+use super::{CloudTrail, TAGGED_RESOURCES_PER_CALL_MAX, TAGS_PER_TRAIL_MAX, names, organization, reply};
 use crate::service::Caller;
-use cairn_trail::config::{TRAILS, trail_key};
 
 /// Characters of a tag's key.
 const KEY_LENGTH: std::ops::RangeInclusive<usize> = 1..=128;
@@ -75,16 +76,14 @@ impl CloudTrail {
         if request.resource_id_list.len() > TAGGED_RESOURCES_PER_CALL_MAX {
             return Err(failure::invalid_parameter("ResourceIdList can have up to 20 ARNs.").into());
         }
-        let arns = request
-            .resource_id_list
-            .iter()
-            .map(|text| tagged_trail(text, caller))
-            .collect::<Result<Vec<_>, _>>()?;
+        let arns =
+            request.resource_id_list.iter().map(|text| tagged_trail(text)).collect::<Result<Vec<_>, _>>()?;
+        let account = caller.account.clone();
         let trails = self
             .deps
             .catalog
             .read(move |tx| {
-                let find = |arn| existing_trail(tx, arn).map_err(|error| not_found(error, arn));
+                let find = |arn| existing_trail(tx, arn, &account).map_err(|error| not_found(error, arn));
                 arns.iter().map(find).collect::<Result<Vec<_>, Failure>>()
             })
             .await?;
@@ -101,14 +100,14 @@ impl CloudTrail {
         resource: &str,
         mut change: impl FnMut(&mut Vec<(String, String)>) -> Result<(), AwsError> + Send + 'static,
     ) -> Result<Value, Failure> {
-        let arn = tagged_trail(resource, caller)?;
-        let region = caller.region.clone();
+        let arn = tagged_trail(resource)?;
+        let (from, log) = (From::of(caller), Arc::clone(&self.deps.log));
         self.deps
             .catalog
             .write(move |tx| {
-                let mut trail = home_trail(tx, &arn, &region).map_err(|error| not_found(error, &arn))?;
+                let mut trail = home_trail(tx, &arn, &from).map_err(|error| not_found(error, &arn))?;
                 change(&mut trail.tags)?;
-                Ok::<_, Failure>(TRAILS.put(tx, trail_key(&arn).bytes(), &trail)?)
+                Ok::<_, Failure>(organization::keep(tx, &trail, from.at, log.end())?)
             })
             .await?;
         Ok(reply::nothing())
@@ -159,14 +158,11 @@ fn too_many_tags() -> AwsError {
 }
 
 /// The trail that an ARN of something with tags names. Of the other things that can have tags there are none here.
-fn tagged_trail(text: &str, caller: &Caller) -> Result<TrailArn, AwsError> {
+fn tagged_trail(text: &str) -> Result<TrailArn, AwsError> {
     let missing = |code| AwsError::invalid(code, format!("The resource was not found: {text}"));
     match text.splitn(6, ':').collect::<Vec<_>>().as_slice() {
         ["arn", _, "cloudtrail", _, _, resource] => match resource.split_once('/').map(|(kind, _)| kind) {
-            Some("trail") => names::trail_arn(text, caller).map_err(|error| match error.code.as_ref() {
-                "TrailNotFoundException" => missing("ResourceNotFoundException"),
-                _ => error,
-            }),
+            Some("trail") => names::trail_arn(text),
             Some("eventdatastore") => Err(missing("EventDataStoreNotFoundException")),
             // Not ChannelNotFoundException, which ListTags does not have.
             Some("channel" | "dashboard") => Err(missing("ResourceNotFoundException")),

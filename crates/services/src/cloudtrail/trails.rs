@@ -3,18 +3,20 @@
 //! A trail is checked in three steps: the form of what was sent, the catalog (does the name exist, is there room),
 //! the bucket. The catalog is asked again in the transaction that writes, since the bucket took its time.
 
+use std::sync::Arc;
+
 use cairn_core::{AccountId, Region, Timestamp, TrailArn};
 use cairn_store::Table;
 use cairn_store::catalog::{CatalogError, Key, Tx};
 use cairn_trail::Trail;
-use cairn_trail::config::{STATUSES, TRAILS, account_prefix, trail_key};
+use cairn_trail::config::{STATUSES, TRAILS, account_prefix, find_trail, trail_key};
 use cairn_wire::AwsError;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::failure::{self, Failure};
 use super::tags::Tag;
-use super::{CloudTrail, TRAILS_PER_REGION_MAX, destinations, names, preflight, reply, tags};
+use super::{CloudTrail, TRAILS_PER_REGION_MAX, destinations, names, organization, preflight, reply, tags};
 use crate::service::Caller;
 
 /// The number of the last trail ever made, under one fixed key.
@@ -34,7 +36,7 @@ pub(super) struct TrailRequest {
     cloud_watch_logs_log_group_arn: Option<String>,
     cloud_watch_logs_role_arn: Option<String>,
     kms_key_id: Option<String>,
-    is_organization_trail: Option<bool>,
+    pub(super) is_organization_trail: Option<bool>,
     tags_list: Option<Vec<Tag>>,
 }
 
@@ -52,10 +54,14 @@ impl CloudTrail {
         request: TrailRequest,
     ) -> Result<Value, Failure> {
         names::check_trail_name(&request.name)?;
-        let arn = TrailArn::new(&caller.region, &caller.account, &request.name);
+        let place = self.organization_of(caller, &request).await?;
+        // The trail of an organization is its management account's, also where a delegated administrator makes it.
+        let owner = place.as_ref().map_or_else(|| caller.account.clone(), |place| place.management.clone());
+        let arn = TrailArn::new(&caller.region, &owner, &request.name);
         let mut trail = Trail::new(arn, 0, String::new(), caller.now);
         request.check_form(&trail)?;
         request.apply(&mut trail, caller.now);
+        trail.set_organization(place.map(|place| place.organization_id), caller.now);
         trail.tags = tags::new_tags(request.tags_list.clone().unwrap_or_default())?;
         check_combination(&trail)?;
 
@@ -63,6 +69,7 @@ impl CloudTrail {
         self.deps.catalog.read(move |tx| check_room_for_new(tx, &wanted)).await?;
         trail.kms_key_id = self.check_destinations(&trail).await?;
 
+        let (at, log) = (caller.now, Arc::clone(&self.deps.log));
         let made = self
             .deps
             .catalog
@@ -70,7 +77,7 @@ impl CloudTrail {
                 check_room_for_new(tx, &trail)?;
                 let mut trail = trail.clone();
                 trail.incarnation = next_incarnation(tx)?;
-                TRAILS.put(tx, trail_key(&trail.arn).bytes(), &trail)?;
+                organization::keep(tx, &trail, at, log.end())?;
                 Ok::<_, Failure>(trail)
             })
             .await?;
@@ -84,12 +91,21 @@ impl CloudTrail {
         request: TrailRequest,
     ) -> Result<Value, Failure> {
         let arn = names::meant_trail(&request.name, caller)?;
-        let (update, at, region) = (request.clone(), caller.now, caller.region.clone());
+        let place = self.organization_of(caller, &request).await?;
+        let (update, at, from) = (request.clone(), caller.now, From::of(caller));
+        let log = Arc::clone(&self.deps.log);
         let updated = move |tx: &mut dyn Tx| {
-            let before = home_trail(tx, &arn, &region)?;
+            let before = home_trail(tx, &arn, &from)?;
             let mut trail = before.clone();
             update.check_form(&trail)?;
             update.apply(&mut trail, at);
+            if let Some(place) = &place {
+                organization::check_convertible(place, &trail)?;
+                trail.set_organization(Some(place.organization_id.clone()), at);
+            } else if update.is_organization_trail == Some(false) && trail.organization {
+                organization::check_owner(&trail, &from)?;
+                trail.set_organization(None, at);
+            }
             check_combination(&trail)?;
             if trail.multi_region && !before.multi_region {
                 check_room(tx, &trail)?;
@@ -104,7 +120,7 @@ impl CloudTrail {
             .write(move |tx| {
                 let mut trail = updated(tx)?;
                 trail.kms_key_id.clone_from(&key_arn);
-                TRAILS.put(tx, trail_key(&trail.arn).bytes(), &trail)?;
+                organization::keep(tx, &trail, at, log.end())?;
                 Ok::<_, Failure>(trail)
             })
             .await?;
@@ -114,13 +130,15 @@ impl CloudTrail {
 
     pub(super) async fn delete_trail(&self, caller: &Caller, request: NameRequest) -> Result<Value, Failure> {
         let arn = names::meant_trail(&request.name, caller)?;
-        let region = caller.region.clone();
+        let from = From::of(caller);
         self.deps
             .catalog
             .write(move |tx| {
-                home_trail(tx, &arn, &region)?;
-                TRAILS.delete(tx, trail_key(&arn).bytes())?;
-                STATUSES.delete(tx, trail_key(&arn).bytes())?;
+                let trail = home_trail(tx, &arn, &from)?;
+                for part in organization::parts_of(tx, &trail)?.iter().chain([&trail]) {
+                    TRAILS.delete(tx, part.key().bytes())?;
+                    STATUSES.delete(tx, part.key().bytes())?;
+                }
                 Ok::<_, Failure>(())
             })
             .await?;
@@ -136,14 +154,14 @@ impl CloudTrail {
         mut change: impl FnMut(&mut Trail) -> Result<(), AwsError> + Send + 'static,
     ) -> Result<Trail, Failure> {
         let arn = names::meant_trail(name, caller)?;
-        let region = caller.region.clone();
+        let (from, log) = (From::of(caller), Arc::clone(&self.deps.log));
         let trail = self
             .deps
             .catalog
             .write(move |tx| {
-                let mut trail = home_trail(tx, &arn, &region)?;
+                let mut trail = home_trail(tx, &arn, &from)?;
                 change(&mut trail)?;
-                TRAILS.put(tx, trail_key(&arn).bytes(), &trail)?;
+                organization::keep(tx, &trail, from.at, log.end())?;
                 Ok::<_, Failure>(trail)
             })
             .await?;
@@ -153,8 +171,8 @@ impl CloudTrail {
 
     /// A trail of the caller's, named as for a read.
     pub(super) async fn read_trail(&self, caller: &Caller, name: &str) -> Result<Trail, Failure> {
-        let arn = names::meant_trail(name, caller)?;
-        self.deps.catalog.read(move |tx| existing_trail(tx, &arn)).await
+        let (arn, account) = (names::meant_trail(name, caller)?, caller.account.clone());
+        self.deps.catalog.read(move |tx| existing_trail(tx, &arn, &account)).await
     }
 
     /// Tries the bucket, then looks for the other destinations, in the real service's order. Says the ARN of the KMS key,
@@ -191,12 +209,6 @@ impl TrailRequest {
         )?;
         if let Some(key) = set(&self.kms_key_id) {
             destinations::check_kms_key(key, &trail.home_region())?;
-        }
-        if self.is_organization_trail == Some(true) {
-            return Err(AwsError::invalid(
-                "OrganizationsNotInUseException",
-                "Your account is not a member of an organization.",
-            ));
         }
         Ok(())
     }
@@ -241,17 +253,35 @@ fn check_combination(trail: &Trail) -> Result<(), AwsError> {
     Ok(())
 }
 
-/// The trail `arn`.
-pub(super) fn existing_trail(tx: &mut dyn Tx, arn: &TrailArn) -> Result<Trail, Failure> {
-    let found = TRAILS.get(tx, trail_key(arn).bytes())?;
-    Ok(found.ok_or_else(|| failure::unknown_trail(arn.as_str(), &arn.account()))?)
+/// Who changes a trail, where and when.
+#[derive(Clone, Debug)]
+pub(super) struct From {
+    pub(super) account: AccountId,
+    pub(super) region: Region,
+    pub(super) at: Timestamp,
 }
 
-/// The trail `arn`, to be changed from `region`.
-pub(super) fn home_trail(tx: &mut dyn Tx, arn: &TrailArn, region: &Region) -> Result<Trail, Failure> {
-    let trail = existing_trail(tx, arn)?;
+impl From {
+    pub(super) fn of(caller: &Caller) -> Self {
+        Self { account: caller.account.clone(), region: caller.region.clone(), at: caller.now }
+    }
+}
+
+/// The trail `arn` as `account` sees it.
+pub(super) fn existing_trail(tx: &mut dyn Tx, arn: &TrailArn, account: &AccountId) -> Result<Trail, Failure> {
+    let found = find_trail(tx, arn, account)?;
+    Ok(found.ok_or_else(|| failure::unknown_trail(arn.as_str(), account))?)
+}
+
+/// The trail `arn`, to be changed. Members see their organization's trails, and only its administrators change them.
+pub(super) fn home_trail(tx: &mut dyn Tx, arn: &TrailArn, from: &From) -> Result<Trail, Failure> {
+    let mut trail = existing_trail(tx, arn, &from.account)?;
+    if trail.shadow.is_some() {
+        organization::check_administrator(tx, &from.account)?;
+        trail = existing_trail(tx, arn, &arn.account())?;
+    }
     let home = trail.home_region();
-    if home == *region {
+    if home == from.region {
         return Ok(trail);
     }
     Err(AwsError::invalid(
@@ -264,7 +294,7 @@ pub(super) fn home_trail(tx: &mut dyn Tx, arn: &TrailArn, region: &Region) -> Re
 /// All trails of an account, by home region and name.
 pub(super) fn trails_of(tx: &mut dyn Tx, account: &AccountId) -> Result<Vec<Trail>, CatalogError> {
     let pairs = TRAILS.scan_prefix(tx, account_prefix(account).bytes())?;
-    Ok(pairs.into_iter().map(|(_, trail)| trail).collect())
+    Ok(pairs.into_iter().map(|(_, trail)| trail).filter(|trail| !trail.is_retired()).collect())
 }
 
 fn check_room_for_new(tx: &mut dyn Tx, trail: &Trail) -> Result<(), Failure> {
@@ -297,7 +327,7 @@ fn check_room(tx: &mut dyn Tx, trail: &Trail) -> Result<(), Failure> {
     Ok(())
 }
 
-fn next_incarnation(tx: &mut dyn Tx) -> Result<u64, CatalogError> {
+pub(super) fn next_incarnation(tx: &mut dyn Tx) -> Result<u64, CatalogError> {
     let key = Key::new().text("last");
     let next = INCARNATIONS.get(tx, key.bytes())?.unwrap_or(0) + 1;
     INCARNATIONS.put(tx, key.bytes(), &next)?;

@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
 use async_trait::async_trait;
-use cairn_core::AccountId;
 use cairn_core::policy::{Affiliation, Document, NamedPolicy};
-use cairn_store::CatalogError;
+use cairn_core::{AccountId, Timestamp};
+use cairn_store::{CatalogError, Tx};
+use cairn_wire::AwsError;
+use serde_json::json;
 
-use super::Organizations;
 use super::state::{self, Organization};
+use super::{For, Occasion, Organizations, services};
 use crate::iam::{Binding, ControlPolicies};
 
 /// How many accounts' bindings are held in memory; with more, all are forgotten and read anew.
@@ -81,20 +83,50 @@ impl Organizations {
     /// # Errors
     /// The catalog's failure.
     pub async fn place_of(&self, account: &AccountId) -> Result<Option<Place>, CatalogError> {
-        let found = self.organization_of(account).await?;
-        Ok(found.map(|organization| Place {
-            organization_id: organization.id.clone(),
-            management: organization.management.clone(),
-            members: organization.members.keys().cloned().collect(),
-            cloudtrail_administrators: organization
-                .delegations
-                .iter()
-                .filter(|delegation| delegation.service == CLOUDTRAIL)
-                .map(|delegation| delegation.account.clone())
-                .collect(),
-            cloudtrail_is_trusted: organization.services.contains_key(CLOUDTRAIL),
-        }))
+        let account = account.clone();
+        self.catalog.read(move |tx| place(tx, &account)).await
     }
+}
+
+/// Where an account stands, in a transaction of another service.
+pub(crate) fn place(tx: &mut dyn Tx, account: &AccountId) -> Result<Option<Place>, CatalogError> {
+    let found = state::organization_of(tx, account)?;
+    Ok(found.map(|organization| Place {
+        organization_id: organization.id.clone(),
+        management: organization.management.clone(),
+        members: organization.members.keys().cloned().collect(),
+        cloudtrail_administrators: organization
+            .delegations
+            .iter()
+            .filter(|delegation| delegation.service == CLOUDTRAIL)
+            .map(|delegation| delegation.account.clone())
+            .collect(),
+        cloudtrail_is_trusted: organization.services.contains_key(CLOUDTRAIL),
+    }))
+}
+
+/// Makes `administrator` one of CloudTrail for the organisation that `account` manages, or no longer one.
+pub(crate) fn delegate_cloudtrail(
+    tx: &mut dyn Tx,
+    account: &AccountId,
+    administrator: &str,
+    begins: bool,
+    now: Timestamp,
+) -> Result<Result<(), AwsError>, CatalogError> {
+    let Some(mut organization) = state::organization_of(tx, account)? else {
+        return Ok(Err(state::not_in_use()));
+    };
+    let params = json!({"AccountId": administrator, "ServicePrincipal": CLOUDTRAIL});
+    let occasion = Occasion { now, caller: account.clone(), random: String::new() };
+    let change = if begins { services::register } else { services::deregister };
+    let outcome = For::Management
+        .check(&organization, account)
+        .and_then(|()| change(&mut organization, &occasion, &params).map(|_| ()));
+    if outcome.is_ok() {
+        let key = state::organization_key(&organization.id);
+        state::ORGANIZATIONS.put(tx, key.bytes(), &organization)?;
+    }
+    Ok(outcome)
 }
 
 const CLOUDTRAIL: &str = "cloudtrail.amazonaws.com";

@@ -13,7 +13,7 @@ use super::state::{
     Handshake, HandshakeState, MEMBERSHIPS, Member, ORGANIZATIONS, Organization, membership_key,
     organization_key, organization_of,
 };
-use super::{Answer, Failure, For, Organizations, denied, invalid};
+use super::{Answer, Failure, For, Organizations, denied, invalid, trails_follow};
 use crate::Caller;
 
 /// How long an invitation stands.
@@ -92,7 +92,7 @@ impl Organizations {
 
     /// AcceptHandshake and DeclineHandshake, of the invited account; CancelHandshake, of the inviting one.
     pub(super) async fn settle_handshake(&self, caller: &Caller, operation: &str, input: Named) -> Answer {
-        let occasion = self.occasion(caller);
+        let (occasion, trails) = (self.occasion(caller), self.trails.clone());
         let wanted = match operation {
             "AcceptHandshake" => HandshakeState::Accepted,
             "DeclineHandshake" => HandshakeState::Declined,
@@ -139,10 +139,11 @@ impl Organizations {
                     MEMBERSHIPS.put(tx, membership_key(account).bytes(), &organization.id)?;
                 }
                 ORGANIZATIONS.put(tx, organization_key(&organization.id).bytes(), &organization)?;
+                trails_follow(tx, trails.as_ref(), &organization, now)?;
                 Ok::<_, Failure>(json!({"Handshake": shown(&organization, &input.handshake_id, now)}))
             })
             .await;
-        self.bindings.forget();
+        self.changed();
         Ok(settled?)
     }
 

@@ -22,16 +22,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cairn_core::{AccountId, Clock, Entropy};
-use cairn_store::{Catalog, CatalogError};
+use cairn_store::{Catalog, CatalogError, EventLog, Tx};
 use cairn_wire::{AwsError, Call, Reply};
 use serde_json::Value;
 
 pub use binding::Place;
+pub(crate) use binding::{delegate_cloudtrail, place};
 
 use self::binding::Bindings;
 use self::state::{MEMBERSHIPS, ORGANIZATIONS, Organization, membership_key, not_in_use, organization_key};
 use crate::iam::Iam;
-use crate::{Access, Caller, EventKind, Operation, Service, Target};
+use crate::{Access, Caller, EventKind, Operation, Service, Target, cloudtrail};
 
 /// The region that Organizations' calls act in and are recorded in.
 const GLOBAL_REGION: &str = "us-east-1";
@@ -43,13 +44,40 @@ pub struct Organizations {
     entropy: Arc<dyn Entropy>,
     iam: Arc<Iam>,
     bindings: Bindings,
+    trails: Option<Trails>,
+}
+
+/// What the organisation's trails need to know of it.
+#[derive(Clone)]
+struct Trails {
+    log: Arc<dyn EventLog>,
+    changed: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Organizations {
     /// Organizations on the tables of `catalog`; accounts are made by `iam`.
     #[must_use]
     pub fn new(catalog: Catalog, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, iam: Arc<Iam>) -> Self {
-        Self { catalog, clock, entropy, iam, bindings: Bindings::default() }
+        Self { catalog, clock, entropy, iam, bindings: Bindings::default(), trails: None }
+    }
+
+    /// Lets the organisation's trails follow its members, from the present end of `log` on; `changed` wakes the stages.
+    #[must_use]
+    pub fn followed_by_trails(
+        mut self,
+        log: Arc<dyn EventLog>,
+        changed: Arc<dyn Fn() + Send + Sync>,
+    ) -> Self {
+        self.trails = Some(Trails { log, changed });
+        self
+    }
+
+    /// Called after every change and before its reply.
+    fn changed(&self) {
+        self.bindings.forget();
+        if let Some(trails) = &self.trails {
+            (trails.changed)();
+        }
     }
 }
 
@@ -198,7 +226,7 @@ impl Organizations {
         who: For,
         change: impl Fn(&mut Organization, &Occasion) -> Answer + Send + 'static,
     ) -> Answer {
-        let occasion = self.occasion(caller);
+        let (occasion, trails) = (self.occasion(caller), self.trails.clone());
         let changed = self
             .catalog
             .write(move |tx| {
@@ -219,10 +247,11 @@ impl Organizations {
                 } else {
                     ORGANIZATIONS.put(tx, organization_key(&id).bytes(), &organization)?;
                 }
+                trails_follow(tx, trails.as_ref(), &organization, occasion.now)?;
                 Ok::<_, Failure>(answer)
             })
             .await;
-        self.bindings.forget();
+        self.changed();
         Ok(changed?)
     }
 
@@ -250,6 +279,16 @@ impl Organizations {
             }
         }
     }
+}
+
+fn trails_follow(
+    tx: &mut dyn Tx,
+    trails: Option<&Trails>,
+    organization: &Organization,
+    now: cairn_core::Timestamp,
+) -> Result<(), CatalogError> {
+    let Some(trails) = trails else { return Ok(()) };
+    cloudtrail::organization::members_changed(tx, &organization.management, now, trails.log.end())
 }
 
 /// An operation on the caller's organisation.

@@ -10,7 +10,7 @@ use super::{DeliveryStage, REDELIVERY_MAX, Step, View, moved_unless_overtaken};
 use crate::StageError;
 use crate::bucket::{BucketPut, OnBehalfOf, PutFailure};
 use crate::chain::{DeliveredFile, keep_delivered};
-use crate::config::{TRAILS, Trail, trail_key, update_status};
+use crate::config::{TRAILS, Trail, update_status};
 use crate::lease::{Fence, Refused};
 
 /// A reservation on its way to the bucket.
@@ -128,7 +128,7 @@ impl Putting<'_> {
             if RESERVATIONS.get(tx, state.bytes())?.as_ref() != Some(&reservation) {
                 return Err(Refused::Overtaken);
             }
-            let found = TRAILS.get(tx, trail_key(&trail.arn).bytes())?;
+            let found = TRAILS.get(tx, trail.key().bytes())?;
             let Some(live) = found.filter(|found| found.incarnation == trail.incarnation) else {
                 return Err(Refused::Overtaken);
             };
@@ -163,7 +163,7 @@ impl Putting<'_> {
             if RESERVATIONS.get(tx, state.bytes())?.as_ref() != Some(&reservation) {
                 return Err(Refused::Overtaken);
             }
-            let place = trail_key(&trail.arn);
+            let place = trail.key();
             let found = TRAILS.get(tx, place.bytes())?;
             let Some(live) = found.filter(|found| found.incarnation == trail.incarnation) else {
                 return Err(Refused::Overtaken);
@@ -196,7 +196,7 @@ pub(crate) fn move_cursor(
     let before = live.logging_spans.len();
     live.logging_spans.retain(|span| span.to.is_none_or(|to| to > cursor.position));
     if live.logging_spans.len() < before {
-        TRAILS.put(tx, trail_key(&live.arn).bytes(), &live)?;
+        TRAILS.put(tx, live.key().bytes(), &live)?;
     }
     Ok(())
 }

@@ -31,7 +31,7 @@ use self::state::{CURSORS, Cursor, RESERVATIONS, Reservation};
 use crate::backoff::Backoff;
 use crate::bucket::Bucket;
 use crate::chain::{DELIVERED, state_key};
-use crate::config::{TRAILS, Trail, trail_key};
+use crate::config::{TRAILS, Trail};
 use crate::lease::{Fence, Leases, Refused};
 use crate::undecodable;
 use crate::{LoggingSpan, StageError};
@@ -273,10 +273,10 @@ impl DeliveryStage {
 
     /// The trail's state; none where the trail is gone or has nothing to deliver.
     async fn view(&self, trail: &Trail, run: Run) -> Result<Option<View>, StageError> {
-        let (arn, incarnation) = (trail.arn.clone(), trail.incarnation);
+        let (arn, key, incarnation) = (trail.arn.clone(), trail.key(), trail.incarnation);
         let interval = self.settings.delivery_interval;
         let view = self.catalog.read(move |tx| {
-            let found = TRAILS.get(tx, trail_key(&arn).bytes())?;
+            let found = TRAILS.get(tx, key.bytes())?;
             let Some(trail) = found.filter(|trail| trail.incarnation == incarnation) else { return Ok(None) };
             let state = state_key(&arn, incarnation);
             let reservation = RESERVATIONS.get(tx, state.bytes())?;
@@ -341,7 +341,7 @@ impl DeliveryStage {
             if !unmoved || RESERVATIONS.get(tx, state.bytes())?.is_some() {
                 return Err(Refused::Overtaken);
             }
-            let live = TRAILS.get(tx, trail_key(&trail.arn).bytes())?;
+            let live = TRAILS.get(tx, trail.key().bytes())?;
             let Some(live) = live.filter(|live| *live == trail) else {
                 // It was changed or deleted meanwhile: the next step sees it as it is now.
                 return Ok(());

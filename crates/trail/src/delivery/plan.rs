@@ -129,7 +129,8 @@ impl Plan {
             };
             let key = LogFileKey {
                 prefix: trail.key_prefix.clone(),
-                account: trail.arn.account(),
+                organization: trail.organization_id.clone(),
+                account: trail.account(),
                 folder,
                 unique: origin.unique_name(),
                 region: region.clone(),

@@ -20,7 +20,7 @@ const GLOBAL_SERVICES: [&str; 8] = [
 
 /// Whether `trail` takes the event.
 pub(crate) fn takes(trail: &Trail, facts: &Facts<'_>) -> bool {
-    let is_of_account = facts.account().is_some_and(|account| account == trail.arn.account());
+    let is_of_account = facts.account().is_some_and(|account| account == trail.account());
     is_of_account && takes_region(trail, facts) && takes_kind(trail, facts)
 }
 

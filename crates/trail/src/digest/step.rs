@@ -18,7 +18,7 @@ use super::window::{Chain, Window};
 use crate::StageError;
 use crate::bucket::{BucketPut, OnBehalfOf, PutFailure};
 use crate::chain::{DELIVERED, DeliveredFile, DigestHead, HEADS, region_key, state_key};
-use crate::config::{TRAILS, Trail, trail_key, update_status};
+use crate::config::{TRAILS, Trail, update_status};
 use crate::lease::{Fence, Refused};
 
 /// How many files one digest lists; further ones are left to the next digest.
@@ -82,10 +82,10 @@ impl DigestStage {
 
     /// The chain's state; none where the trail is gone.
     async fn view(&self, trail: &Trail, region: &Region) -> Result<Option<View>, StageError> {
-        let (arn, incarnation) = (trail.arn.clone(), trail.incarnation);
+        let (arn, key, incarnation) = (trail.arn.clone(), trail.key(), trail.incarnation);
         let place = region_key(&state_key(&arn, incarnation), region);
         let view = self.catalog.read(move |tx| {
-            let found = TRAILS.get(tx, trail_key(&arn).bytes())?;
+            let found = TRAILS.get(tx, key.bytes())?;
             let Some(trail) = found.filter(|trail| trail.incarnation == incarnation) else { return Ok(None) };
             let head = HEADS.get(tx, place.bytes())?;
             let reserved = RESERVED.get(tx, place.bytes())?;
@@ -241,7 +241,7 @@ impl DigestStage {
         let now = self.clock.now();
         let committed = self.catalog.write(move |tx| {
             fence.check(tx)?;
-            let found = TRAILS.get(tx, trail_key(&trail.arn).bytes())?;
+            let found = TRAILS.get(tx, trail.key().bytes())?;
             let is_live = found.is_some_and(|found| found.incarnation == trail.incarnation);
             if !is_live || RESERVED.get(tx, place.bytes())?.as_ref() != Some(&reserved) {
                 return Err(Refused::Overtaken);
@@ -265,8 +265,10 @@ impl DigestStage {
 
 /// Whether the trail was given another place since the digest was reserved.
 fn was_moved(trail: &Trail, reserved: &ReservedDigest) -> bool {
-    let prefix = DigestKey::parse(&reserved.link.object).and_then(|key| key.prefix);
-    trail.bucket != reserved.link.bucket || trail.key_prefix != prefix
+    let place = DigestKey::parse(&reserved.link.object).map(|key| (key.prefix, key.organization));
+    let (prefix, organization) = place.unwrap_or_default();
+    let bucket = &reserved.link.bucket;
+    trail.bucket != *bucket || trail.key_prefix != prefix || trail.organization_id != organization
 }
 
 /// Whether a digest is to list the file: it was delivered while the chain was alive or within an interval after.
@@ -289,14 +291,15 @@ fn frame(trail: &Trail, region: &Region, window: Window) -> DigestFrame {
     let Window { start, end, previous } = window;
     let key = DigestKey {
         prefix: trail.key_prefix.clone(),
-        account: trail.arn.account(),
+        organization: trail.organization_id.clone(),
+        account: trail.account(),
         region: region.clone(),
         trail_name: trail.arn.name().to_owned(),
         home_region: trail.home_region(),
         end,
     };
     DigestFrame {
-        account: trail.arn.account(),
+        account: trail.account(),
         start,
         end,
         bucket: trail.bucket.clone(),
@@ -314,7 +317,7 @@ fn remove(tx: &mut dyn Tx, files: &[Vec<u8>]) -> Result<(), CatalogError> {
 }
 
 fn is_unchanged(tx: &mut dyn Tx, trail: &Trail) -> Result<bool, CatalogError> {
-    Ok(TRAILS.get(tx, trail_key(&trail.arn).bytes())?.as_ref() == Some(trail))
+    Ok(TRAILS.get(tx, trail.key().bytes())?.as_ref() == Some(trail))
 }
 
 /// Overtaken is no failure: whoever was faster does the work.
