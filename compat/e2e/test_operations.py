@@ -101,6 +101,7 @@ def drive_iam(iam, account):
 
 def drive_cloudtrail(trails, account):
     drive_channels(trails, account)
+    drive_delegation(trails, account)
     bucket, trail = account.bucket(), name("operations")
     arn = trails.create_trail(
         Name=trail, S3BucketName=bucket, IsMultiRegionTrail=True, EnableLogFileValidation=True,
@@ -314,6 +315,19 @@ def drive_channels(trails, account):
     assert {"ChannelArn": arn, "Name": renamed} in trails.list_channels()["Channels"]
     trails.delete_channel(Channel=arn)
     refused("ChannelNotFoundException", trails.get_channel, Channel=arn)
+
+
+def drive_delegation(trails, account):
+    """An organization of its own, which is gone afterwards."""
+    organizations = account.client("organizations")
+    organizations.create_organization(FeatureSet="ALL")
+    organizations.enable_aws_service_access(ServicePrincipal="cloudtrail.amazonaws.com")
+    made = organizations.create_account(AccountName="trails", Email=f"{name('trails')}@example.com")
+    member = made["CreateAccountStatus"]["AccountId"]
+    trails.register_organization_delegated_admin(MemberAccountId=member)
+    trails.deregister_organization_delegated_admin(DelegatedAdminAccountId=member)
+    organizations.remove_account_from_organization(AccountId=member)
+    organizations.delete_organization()
 
 
 def drive_cloudtrail_data(data, account):
