@@ -129,11 +129,9 @@ impl Iam {
             }
             "ListRoles" => self.list_entities(Kind::Role, caller, call.input()?).await,
             "UpdateAssumeRolePolicy" => self.update_trust(caller, call.input()?).await,
-            "UpdateRole" => {
-                self.update_role(caller, call.input()?, Changes::Given).await.map(|_| Reply::empty())
-            }
+            "UpdateRole" => self.update_role(caller, call.input()?).await.map(|_| Reply::empty()),
             "UpdateRoleDescription" => {
-                let role = self.update_role(caller, call.input()?, Changes::Description).await?;
+                let role = self.update_role(caller, call.input()?).await?;
                 Ok(Reply::of(&json!({ "Role": role })))
             }
             other => Err(not_an_action(other)),
@@ -182,12 +180,7 @@ impl Iam {
         .await
     }
 
-    async fn update_role(
-        &self,
-        caller: &Caller,
-        input: UpdateRole,
-        changes: Changes,
-    ) -> Result<serde_json::Value, Failure> {
+    async fn update_role(&self, caller: &Caller, input: UpdateRole) -> Result<serde_json::Value, Failure> {
         if let Some(duration_s) = input.max_session_duration {
             check_duration(duration_s)?;
         }
@@ -195,10 +188,12 @@ impl Iam {
         let (description, duration_s) = (input.description, input.max_session_duration);
         self.change(Kind::Role, &caller.account, &input.role_name, move |tx, role| {
             if let Some(facts) = &mut role.role {
-                // What UpdateRole does not name is set back: that is how AWS's operation works.
-                facts.description.clone_from(&description);
-                if changes == Changes::Given {
-                    facts.max_session_duration_s = duration_s.unwrap_or(SESSION_DURATION_DEFAULT_S);
+                // What is not named stays, as with AWS, though its reference speaks of a default of one hour.
+                if let Some(description) = &description {
+                    facts.description = Some(description.clone()).filter(|text| !text.is_empty());
+                }
+                if let Some(duration_s) = duration_s {
+                    facts.max_session_duration_s = duration_s;
                 }
             }
             show(tx, Kind::Role, &account, role, Detail::Whole)
@@ -244,15 +239,6 @@ impl Iam {
             })
         }))
     }
-}
-
-/// What an update of a role sets.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Changes {
-    /// Description and duration.
-    Given,
-    /// The description alone.
-    Description,
 }
 
 fn check_duration(duration_s: u32) -> Result<(), Failure> {

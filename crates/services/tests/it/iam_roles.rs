@@ -121,6 +121,17 @@ async fn a_role_is_created_read_changed_and_deleted() {
         (&described["Role"]["Description"], &described["Role"]["MaxSessionDuration"]),
         (&json!("f"), &json!(3600))
     );
+    let longer = json!({"RoleName": "CloudTrail_CloudWatchLogs_Role", "MaxSessionDuration": 7200});
+    send(&iam, &root, "UpdateRole", longer).await.unwrap();
+    let got = send(&iam, &root, "GetRole", one.clone()).await.unwrap();
+    let facts = |reply: &Value| {
+        (reply["Role"].get("Description").cloned(), reply["Role"]["MaxSessionDuration"].clone())
+    };
+    assert_eq!(facts(&got), (Some(json!("f")), json!(7200)), "what is not named stays");
+    let bare = json!({"RoleName": "CloudTrail_CloudWatchLogs_Role", "Description": ""});
+    send(&iam, &root, "UpdateRole", bare).await.unwrap();
+    let got = send(&iam, &root, "GetRole", one.clone()).await.unwrap();
+    assert_eq!(facts(&got), (None, json!(7200)));
     let listed = send(&iam, &root, "ListRoles", json!({"PathPrefix": "/service-role/"})).await.unwrap();
     assert_eq!(listed["Roles"].as_array().unwrap().len(), 1);
     assert_eq!(listed["Roles"][0].get("Tags"), None);
