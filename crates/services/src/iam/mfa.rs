@@ -1,7 +1,7 @@
 //! Virtual MFA devices: made, enabled with two codes in a row, and asked by STS.
 //!
 //! Invariants: a seed leaves only in the reply that makes its device, and at rest it is sealed; a code counts once,
-//! and none before one that counted.
+//! and none before one that counted; who guesses codes has few tries.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -38,6 +38,11 @@ const NAME_CHARS_MAX: usize = 226;
 const USE_STEPS_MAX: i64 = 1;
 /// How many steps codes may be off when a device's clock is learnt: five minutes.
 const SYNC_STEPS_MAX: i64 = 10;
+/// How many wrong codes in a row lock a device.
+const WRONG_CODES_MAX: u32 = 5;
+/// How long a locked device's codes are refused, right ones too: some 480 guesses a day, each right three times in a
+/// million. Two codes in a row (ResyncMFADevice) unlock it.
+const LOCK_S: i64 = 15 * 60;
 
 /// A virtual device.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -54,6 +59,12 @@ pub(super) struct MfaDevice {
     drift_steps: i64,
     /// The step of the last code that counted.
     last_step: i64,
+    /// How many wrong codes were given in a row.
+    #[serde(default)]
+    wrong_codes: u32,
+    /// When codes count again, after too many wrong ones.
+    #[serde(default)]
+    locked_until: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -150,18 +161,38 @@ impl MfaDevice {
         }
         self.drift_steps = (first + 1 - now).clamp(-SYNC_STEPS_MAX, SYNC_STEPS_MAX);
         self.last_step = first + 1;
+        self.unlock();
         true
     }
 
-    /// Whether the code is the one that the device shows about now, and was not used before.
+    fn unlock(&mut self) {
+        self.wrong_codes = 0;
+        self.locked_until = None;
+    }
+
+    /// Whether the code is the one that the device shows about now, and was not used before; counts the guesses.
     fn accept(&mut self, seed: &[u8], code: &str, now: Timestamp) -> bool {
+        if self.locked_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        self.locked_until = None;
         let around = step_of(now) + self.drift_steps;
         match find_step(seed, code, around, USE_STEPS_MAX) {
             Some(step) if step > self.last_step => {
                 self.last_step = step;
+                self.unlock();
                 true
             }
-            _ => false,
+            // Whoever repeats a code has seen one: no guess.
+            Some(_) => false,
+            None => {
+                self.wrong_codes += 1;
+                if self.wrong_codes >= WRONG_CODES_MAX {
+                    self.wrong_codes = 0;
+                    self.locked_until = Some(Timestamp::from_seconds(now.seconds() + LOCK_S));
+                }
+                false
+            }
         }
     }
 }
@@ -202,6 +233,8 @@ impl Iam {
             enabled: None,
             drift_steps: 0,
             last_step: 0,
+            wrong_codes: 0,
+            locked_until: None,
         };
         let account = caller.account.clone();
         self.catalog
@@ -362,7 +395,8 @@ impl Iam {
         Ok(Reply::of(&page("VirtualMFADevices", items, &input.page)?))
     }
 
-    /// Whether `code` is what the device `serial`, one of the user's own, shows now. A code counts once.
+    /// Whether `code` is what the device `serial`, one of the user's own, shows now. A code counts once, and none of a
+    /// device that wrong codes locked.
     ///
     /// # Errors
     /// The catalog's failure.
@@ -383,11 +417,9 @@ impl Iam {
                     return Ok(false);
                 }
                 let seed = device.open_seed(&sealer)?;
-                if !device.accept(&seed, &code, now) {
-                    return Ok(false);
-                }
+                let is_right = device.accept(&seed, &code, now);
                 put(tx, &account, &device)?;
-                Ok::<_, CatalogError>(true)
+                Ok::<_, CatalogError>(is_right)
             })
             .await
     }
@@ -429,8 +461,12 @@ mod tests {
 
     #[test]
     fn stored_devices_are_read_as_version_1_wrote_them() {
-        let golden = r#"{"serial":"arn:aws:iam::111122223333:mfa/d","seed":"sealed","created":1795281866042,"tags":[{"Key":"a","Value":"b"}],"user":"AIDAEXAMPLE","enabled":1795281866042,"drift_steps":-1,"last_step":59842728}"#;
-        let device: MfaDevice = serde_json::from_str(golden).unwrap();
+        let first = r#"{"serial":"arn:aws:iam::111122223333:mfa/d","seed":"sealed","created":1795281866042,"tags":[{"Key":"a","Value":"b"}],"user":"AIDAEXAMPLE","enabled":1795281866042,"drift_steps":-1,"last_step":59842728}"#;
+        let device: MfaDevice = serde_json::from_str(first).unwrap();
+        assert_eq!((device.wrong_codes, device.locked_until), (0, None));
+        let members = r#","wrong_codes":2,"locked_until":1795281866042}"#;
+        let golden = format!("{}{members}", first.strip_suffix('}').unwrap());
+        let device: MfaDevice = serde_json::from_str(&golden).unwrap();
         assert_eq!(serde_json::to_string(&device).unwrap(), golden);
     }
 
@@ -446,6 +482,35 @@ mod tests {
         assert!(device.accept(seed, &code(seed, step + 1), now));
         assert!(!device.accept(seed, &code(seed, step + 1), now));
         assert!(!device.accept(seed, &code(seed, step + 2), now));
+    }
+
+    #[test]
+    fn five_wrong_codes_lock_a_device_for_a_while_or_until_two_right_ones_in_a_row() {
+        let (seed, mut device) = (b"seed", device());
+        let now = Timestamp::from_seconds(1_795_281_866);
+        let step = step_of(now);
+        assert!(device.accept(seed, &code(seed, step - 1), now));
+        for _ in 0..10 {
+            assert!(!device.accept(seed, &code(seed, step - 1), now), "a repeated code");
+        }
+        let wrong = code(seed, step + 100);
+        for _ in 1..WRONG_CODES_MAX {
+            assert!(!device.accept(seed, &wrong, now));
+        }
+        assert!(device.accept(seed, &code(seed, step), now), "a right code forgives");
+        let lock = |device: &mut MfaDevice| {
+            for _ in 0..WRONG_CODES_MAX {
+                assert!(!device.accept(seed, &wrong, now));
+            }
+            assert!(!device.accept(seed, &code(seed, step + 1), now), "locked");
+        };
+        lock(&mut device);
+        let later = Timestamp::from_seconds(now.seconds() + LOCK_S);
+        let mut waited = device.clone();
+        assert!(waited.accept(seed, &code(seed, step_of(later)), later));
+        assert!(device.learn(seed, [&code(seed, step), &code(seed, step + 1)], now));
+        lock(&mut device);
+        assert!(device.learn(seed, [&code(seed, step + 2), &code(seed, step + 3)], now));
     }
 
     #[test]
