@@ -140,6 +140,17 @@ impl Identified {
         self.claim().map(|claim| claim.region.clone())
     }
 
+    /// Notes that a known key, or the role behind a session, was used.
+    pub fn note_use(&self, iam: &Iam, now: Timestamp) {
+        let Self::Holder { claim, credential } = self else { return };
+        let region = claim.region.as_str();
+        if credential.session.is_some() {
+            iam.note_role_use(&credential.principal, region, now);
+        } else {
+            iam.note_use(&claim.access_key_id, &claim.service, region, now);
+        }
+    }
+
     /// The claim of a known key's holder.
     pub fn proven(&self) -> Option<&Claim> {
         match self {

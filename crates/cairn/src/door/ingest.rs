@@ -120,10 +120,7 @@ impl Door {
                 return (Report::default(), Err(error));
             }
         };
-        if let Some(claim) = identified.proven() {
-            let region = claim.region.as_str();
-            self.parts.iam.note_use(&claim.access_key_id, &claim.service, region, arrival.now);
-        }
+        identified.note_use(&self.parts.iam, arrival.now);
         if let Err(error) = self.admit(parts, &identified, arrival, sketch).await {
             return (Report::default(), Err(error));
         }

@@ -347,10 +347,7 @@ impl Door {
             if CHECKED_BY_THEMSELVES.contains(&service.model()) { Checks::Structure } else { Checks::All };
         self.parts.front.check(&call, checks)?;
 
-        if let Some(claim) = identified.proven() {
-            let region = claim.region.as_str();
-            self.parts.iam.note_use(&claim.access_key_id, &claim.service, region, arrival.now);
-        }
+        identified.note_use(&self.parts.iam, arrival.now);
         let mut caller = self.caller_with_rights(identified, &call, arrival, sketch).await?;
         let recognised = service.recognise(&mut caller, &call).await;
         sketch.set_recognised(&caller, recognised.is_ok());

@@ -204,6 +204,7 @@ impl Iam {
     /// # Errors
     /// The catalog's failure; the uses stay noted.
     pub async fn flush_last_used(&self) -> Result<(), CatalogError> {
+        self.flush_role_uses().await?;
         let noted = self.credentials.uses.lock().expect("no panic while the uses are held").clone();
         if noted.is_empty() {
             return Ok(());

@@ -33,6 +33,7 @@ mod qr_png;
 mod report;
 mod rights;
 mod role;
+mod role_use;
 mod secrets;
 mod service_linked;
 mod show;
@@ -57,6 +58,7 @@ pub use rights::{Binding, ControlPolicies};
 pub use role::Role;
 
 use credentials::Credentials;
+use role_use::RoleUses;
 
 /// The IAM service.
 pub struct Iam {
@@ -65,6 +67,7 @@ pub struct Iam {
     entropy: Arc<dyn Entropy>,
     sealer: Sealer,
     credentials: Credentials,
+    role_uses: RoleUses,
     control: OnceLock<Arc<dyn ControlPolicies>>,
 }
 
@@ -73,6 +76,7 @@ impl Iam {
     #[must_use]
     pub fn new(catalog: Catalog, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, sealer: Sealer) -> Self {
         let credentials = Credentials::default();
-        Self { catalog, clock, entropy, sealer, credentials, control: OnceLock::new() }
+        let role_uses = RoleUses::default();
+        Self { catalog, clock, entropy, sealer, credentials, role_uses, control: OnceLock::new() }
     }
 }

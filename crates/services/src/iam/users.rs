@@ -139,10 +139,11 @@ impl Iam {
         name: String,
     ) -> Result<Reply, Failure> {
         let account = caller.account.clone();
-        let shown = self.catalog.read(move |tx| {
-            let found = entity::existing(tx, kind, &account, &name)?;
-            show(tx, kind, &account, &found, Detail::Whole)
-        });
+        let read = self.catalog.read(move |tx| entity::existing(tx, kind, &account, &name));
+        let mut found = read.await?;
+        self.role_uses.complete(&mut found);
+        let account = caller.account.clone();
+        let shown = self.catalog.read(move |tx| show(tx, kind, &account, &found, Detail::Whole));
         Ok(Reply::of(&json!({ kind.title(): shown.await? })))
     }
 

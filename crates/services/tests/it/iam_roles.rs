@@ -1,5 +1,6 @@
 //! IAM: groups and roles.
 
+use cairn_core::Timestamp;
 use cairn_services::Caller;
 use cairn_services::iam::Iam;
 use percent_encoding::percent_decode_str;
@@ -243,4 +244,42 @@ async fn roles_and_policies_have_tags() {
         let left = send(&iam, &root, &format!("List{kind}Tags"), name.clone()).await.unwrap();
         assert_eq!(left, json!({"Tags": [{"Key": "a", "Value": "2"}], "IsTruncated": false}), "{kind}");
     }
+}
+
+#[tokio::test]
+async fn the_last_use_of_a_role_is_shown_at_once_and_written_later() {
+    let world = World::new();
+    let iam = world.iam();
+    let first = iam.ensure_first_account(None).await.unwrap();
+    let root = root(&first.account);
+    let trust = json!({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}});
+    let params = json!({"RoleName": "r", "AssumeRolePolicyDocument": trust.to_string()});
+    let made = send(&iam, &root, "CreateRole", params.clone()).await.unwrap();
+    let session = |id: &str| cairn_core::Principal::AssumedRole {
+        account: first.account.clone(),
+        role_id: id.into(),
+        role_name: "r".into(),
+        role_path: "/".into(),
+        session_name: "s".into(),
+    };
+    let id = made["Role"]["RoleId"].as_str().unwrap();
+    iam.note_role_use(&session(id), "eu-west-1", Timestamp::from_seconds(100));
+    iam.note_role_use(&session(id), "us-east-1", Timestamp::from_seconds(200));
+    let one = json!({"RoleName": "r"});
+    let used = json!({"LastUsedDate": 200, "Region": "us-east-1"});
+    let shown = |reply: Value| reply["Role"]["RoleLastUsed"].clone();
+    assert_eq!(shown(send(&iam, &root, "GetRole", one.clone()).await.unwrap()), used);
+    assert_eq!(shown(send(&world.iam(), &root, "GetRole", one.clone()).await.unwrap()), json!({}));
+    iam.flush_last_used().await.unwrap();
+    assert_eq!(shown(send(&world.iam(), &root, "GetRole", one.clone()).await.unwrap()), used);
+
+    send(&iam, &root, "DeleteRole", one.clone()).await.unwrap();
+    send(&iam, &root, "CreateRole", params).await.unwrap();
+    iam.note_role_use(&session(id), "us-east-1", Timestamp::from_seconds(300));
+    iam.flush_last_used().await.unwrap();
+    assert_eq!(
+        shown(send(&iam, &root, "GetRole", one).await.unwrap()),
+        json!({}),
+        "another role of this name"
+    );
 }
