@@ -197,6 +197,10 @@ pub(super) fn check_tags(tags: &[Tag], title: &str) -> Result<(), Failure> {
                 "A tag has a key of 1 to {TAG_KEY_CHARS_MAX} and a value of at most {TAG_VALUE_CHARS_MAX} characters."
             )));
         }
+        // Text of control characters could not be listed again: XML 1.0 has no way to write most of them.
+        if [&tag.key, &tag.value].into_iter().any(|text| text.contains(char::is_control)) {
+            return Err(invalid_input("A tag has no control characters."));
+        }
         if tags[..at].iter().any(|earlier| same_key(&earlier.key, &tag.key)) {
             return Err(invalid_input(
                 "Duplicate tag keys found. Please note that Tag keys are case insensitive.",
@@ -204,4 +208,19 @@ pub(super) fn check_tags(tags: &[Tag], title: &str) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_that_no_reply_could_show_are_refused() {
+        let takes = |key: &str, value: &str| {
+            check_tags(&[Tag { key: key.to_owned(), value: value.to_owned() }], "User").is_ok()
+        };
+        assert!(takes("team é", ""));
+        assert!(!takes("a\0b", "x"));
+        assert!(!takes("a", "x\u{1}"));
+    }
 }
