@@ -175,7 +175,23 @@ impl Text {
         xml::close(&mut self.0, name);
     }
 
+    /// Messages quote what clients sent. A reference to a control character would leave clients, whose parsers refuse
+    /// it, with no error code at all.
     fn leaf(&mut self, name: &str, text: &str) {
-        xml::leaf(&mut self.0, name, text);
+        let unwritable =
+            |c: char| c < ' ' && !matches!(c, '\n' | '\t') || matches!(c, '\u{fffe}' | '\u{ffff}');
+        xml::leaf(&mut self.0, name, &text.replace(unwritable, "\u{fffd}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_xml_cannot_write_is_replaced_in_errors() {
+        let mut text = Text(String::new());
+        text.leaf("Message", "Value 'a\0b\u{1}\u{ffff}' <é>\n");
+        assert_eq!(text.0, "<Message>Value 'a\u{fffd}b\u{fffd}\u{fffd}' &lt;é&gt;\n</Message>");
     }
 }
