@@ -2,7 +2,10 @@
 
 import json
 import time
+import urllib.error
+import urllib.request
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 from trails import Account, wait_for
@@ -98,3 +101,92 @@ def test_a_managed_policy_gives_what_its_name_says(account, alice):
         UserName=name, PolicyArn="arn:aws:iam::aws:policy/AWSCloudTrail_ReadOnlyAccess")
     user.client("cloudtrail").lookup_events(MaxResults=1)
     assert refusal(user.client("cloudtrail").stop_logging, Name="any")[0] == "AccessDeniedException"
+
+
+def fetch(url, method="GET", body=None):
+    """Calls a presigned URL as a browser does: (status, body)."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, data=body, method=method)) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as refused:
+        return refused.code, refused.read()
+
+
+def test_a_presigned_url_may_what_its_signer_may_when_it_is_used(account, alice):
+    name, user = alice
+    iam, mine = account.client("iam"), unique("signed")
+    account.client("s3").create_bucket(Bucket=mine)
+    account.client("s3").put_object(Bucket=mine, Key="k", Body=b"x")
+    s3 = user.client("s3", signature_version="s3v4")
+    url = s3.generate_presigned_url("get_object", Params={"Bucket": mine, "Key": "k"})
+    status, body = fetch(url)
+    assert status == 403 and b"<Code>AccessDenied</Code>" in body, "signing needs no right, using does"
+
+    iam.put_user_policy(UserName=name, PolicyName="read", PolicyDocument=document(
+        allow("s3:GetObject", resource=f"arn:aws:s3:::{mine}/k")))
+    assert fetch(url) == (200, b"x")
+    put = s3.generate_presigned_url("put_object", Params={"Bucket": mine, "Key": "k"})
+    status, body = fetch(put, "PUT", b"y")
+    assert status == 403 and b"is not authorized to perform: s3:PutObject" in body
+    other = s3.generate_presigned_url("get_object", Params={"Bucket": mine, "Key": "k2"})
+    assert fetch(other)[0] == 403
+
+    iam.delete_user_policy(UserName=name, PolicyName="read")
+    status, body = fetch(url)
+    assert status == 403 and b"<Code>AccessDenied</Code>" in body, "the policy is gone, the URL has not expired"
+    assert fetch(account.client("s3").generate_presigned_url("get_object", Params={"Bucket": mine, "Key": "k"})) == (
+        200, b"x"), "nothing was written"
+
+
+def session_client(server, service, made):
+    return boto3.client(
+        service, region_name="us-east-1", endpoint_url=server.endpoint, aws_access_key_id=made["AccessKeyId"],
+        aws_secret_access_key=made["SecretAccessKey"], aws_session_token=made["SessionToken"])
+
+
+def test_a_service_control_policy_refuses_a_member_and_its_record_says_so(own_server):
+    server = own_server(delivery_interval="2s")
+    management = Account(server)
+    organizations, iam = management.client("organizations"), management.client("iam")
+    organizations.create_organization(FeatureSet="ALL")
+    root = organizations.list_roots()["Roots"][0]["Id"]
+    types = organizations.list_roots()["Roots"][0]["PolicyTypes"]
+    if {"Type": "SERVICE_CONTROL_POLICY", "Status": "ENABLED"} not in types:
+        organizations.enable_policy_type(RootId=root, PolicyType="SERVICE_CONTROL_POLICY")
+    asked = organizations.create_account(AccountName="dev", Email="dev@example.com")["CreateAccountStatus"]["Id"]
+
+    def made():
+        status = organizations.describe_create_account_status(CreateAccountRequestId=asked)["CreateAccountStatus"]
+        return status.get("AccountId")
+    member = wait_for("the account", made)
+    iam.create_user(UserName="admin")
+    iam.put_user_policy(UserName="admin", PolicyName="assume", PolicyDocument=document(allow("sts:AssumeRole")))
+    key = iam.create_access_key(UserName="admin")["AccessKey"]
+    session = Account(server, key["AccessKeyId"], key["SecretAccessKey"]).client("sts").assume_role(
+        RoleArn=f"arn:aws:iam::{member}:role/OrganizationAccountAccessRole", RoleSessionName="admin")["Credentials"]
+    trails = session_client(server, "cloudtrail", session)
+    trails.describe_trails()
+
+    guard = organizations.create_policy(
+        Name="guard", Description="", Type="SERVICE_CONTROL_POLICY",
+        Content=document(deny("cloudtrail:DescribeTrails")))["Policy"]["PolicySummary"]["Id"]
+    organizations.attach_policy(PolicyId=guard, TargetId=member)
+    code, message = refusal(trails.describe_trails)
+    arn = f"arn:aws:sts::{member}:assumed-role/OrganizationAccountAccessRole/admin"
+    assert (code, message) == (
+        "AccessDeniedException",
+        f"User: {arn} is not authorized to perform: cloudtrail:DescribeTrails on resource: * "
+        "with an explicit deny in a service control policy")
+    management.client("cloudtrail").describe_trails()  # The management account itself no such policy binds.
+
+    def recorded():
+        found = trails.lookup_events(
+            LookupAttributes=[{"AttributeKey": "EventName", "AttributeValue": "DescribeTrails"}])["Events"]
+        records = [json.loads(event["CloudTrailEvent"]) for event in found]
+        return [record for record in records if record.get("errorCode") == "AccessDenied"]
+    [record] = wait_for("the refusal", recorded)
+    assert record["errorMessage"] == message and record["recipientAccountId"] == member
+    assert record["userIdentity"]["arn"] == arn
+
+    organizations.detach_policy(PolicyId=guard, TargetId=member)
+    trails.describe_trails()

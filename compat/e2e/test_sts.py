@@ -163,6 +163,28 @@ def test_a_role_that_is_deleted_ends_its_sessions(server, iam, alice, role):
     assert code_of(sts.get_caller_identity) == "InvalidClientTokenId"
 
 
+def test_sessions_of_a_role_are_revoked_by_when_they_were_issued(server, iam, alice, role):
+    made = role()
+    assume = client(server, "sts", alice[1]).assume_role
+    old = assume(RoleArn=made["Arn"], RoleSessionName="old")["Credentials"]
+    client(server, "s3", old).list_buckets()
+    used = iam.get_role(RoleName=made["RoleName"])["Role"]["RoleLastUsed"]
+    assert used["Region"] == "us-east-1" and abs(used["LastUsedDate"].timestamp() - time.time()) < 60
+    time.sleep(1.1)
+    # What the console's "Revoke active sessions" puts into a role.
+    iam.put_role_policy(RoleName=made["RoleName"], PolicyName="AWSRevokeOlderSessions", PolicyDocument=json.dumps({
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Deny", "Action": ["*"], "Resource": ["*"], "Condition": {"DateLessThan": {
+            "aws:TokenIssueTime": time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())}}}]}))
+    with pytest.raises(ClientError) as refused:
+        client(server, "s3", old).list_buckets()
+    error = refused.value.response["Error"]
+    assert error["Code"] == "AccessDenied" and error["Message"].endswith(
+        "with an explicit deny in an identity-based policy")
+    new = assume(RoleArn=made["Arn"], RoleSessionName="new")["Credentials"]
+    client(server, "s3", new).list_buckets()
+
+
 def test_sessions_of_a_user_and_their_limits(server, account, alice):
     made = client(server, "sts", alice[1]).get_session_token(DurationSeconds=900)["Credentials"]
     assert made["AccessKeyId"].startswith("ASIA")
