@@ -244,6 +244,15 @@ fn root_key(root: &Root, source: &RootSource) -> Result<[u8; KEY_SIZE_BYTES], Se
     }
 }
 
+/// A root key that others may read guards nothing; it is used all the same, as a mounted secret may have such a mode.
+fn warn_of_readers(path: &Path) {
+    let mode = std::fs::metadata(path).map(|metadata| metadata.permissions().mode()).unwrap_or_default();
+    if mode & 0o077 != 0 {
+        let mode = format!("{:o}", mode & 0o7777);
+        tracing::warn!(path = %path.display(), mode, "others than the server's user may reach the root key");
+    }
+}
+
 fn read_root_key(path: &Path) -> Result<[u8; KEY_SIZE_BYTES], SealFileError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -255,6 +264,7 @@ fn read_root_key(path: &Path) -> Result<[u8; KEY_SIZE_BYTES], SealFileError> {
         }
         Err(source) => return Err(SealFileError::Io { action: "read", path: path.to_owned(), source }),
     };
+    warn_of_readers(path);
     let mut key = [0; KEY_SIZE_BYTES];
     let form = |_| SealFileError::RootKeyForm { path: path.to_owned() };
     hex::decode_to_slice(text.trim(), &mut key).map_err(form)?;
