@@ -5,12 +5,17 @@
 
 use std::collections::HashSet;
 
+use serde_json::Value;
+
 use super::document::{Document, PolicyError, Statement, Version, is_service};
 
 /// Why IAM does not take a policy: the message of its `MalformedPolicyDocument`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct MalformedPolicy(String);
+
+/// The partitions that ARNs in policies name.
+const PARTITIONS: [&str; 4] = ["aws", "aws-cn", "aws-us-gov", "*"];
 
 const SYNTAX: &str = "Syntax errors in policy.";
 
@@ -30,7 +35,46 @@ pub fn parse_identity_policy(text: &str) -> Result<Document, MalformedPolicy> {
     if document.statements.iter().any(|statement| statement.resources.is_none()) {
         return Err(malformed("Policy statement must contain resources."));
     }
+    resources_of(text).iter().try_for_each(|resource| check_resource(resource))?;
     Ok(document)
+}
+
+/// The resources of a document that was parsed, as they are written.
+fn resources_of(text: &str) -> Vec<String> {
+    let document: Value = serde_json::from_str(text).unwrap_or_default();
+    let listed = |value: &Value| match value {
+        Value::Array(list) => list.clone(),
+        single => vec![single.clone()],
+    };
+    let statements = listed(&document["Statement"]);
+    let elements =
+        statements.iter().flat_map(|statement| [&statement["Resource"], &statement["NotResource"]]);
+    elements.flat_map(listed).filter_map(|resource| resource.as_str().map(str::to_owned)).collect()
+}
+
+/// What the parts of an ARN may be.
+fn check_resource(resource: &str) -> Result<(), MalformedPolicy> {
+    if resource == "*" {
+        return Ok(());
+    }
+    let parts: Vec<&str> = resource.splitn(6, ':').collect();
+    let [_, partition, vendor, ..] = parts[..] else {
+        return Err(malformed("Resource vendor must be fully qualified and cannot contain regexes."));
+    };
+    if !PARTITIONS.contains(&partition) {
+        let part = |at: usize| parts.get(at).copied().unwrap_or("*");
+        let rest = (2..6).map(part).collect::<Vec<_>>().join(":");
+        return Err(MalformedPolicy(format!(
+            "Partition \"{partition}\" is not valid for resource \"arn:{partition}:{rest}\"."
+        )));
+    }
+    let region = parts.get(3).copied().unwrap_or_default();
+    match vendor {
+        _ if matches!(region, "" | "*") => Ok(()),
+        "iam" => Err(MalformedPolicy(format!("IAM resource {resource} cannot contain region information."))),
+        "s3" => Err(MalformedPolicy(format!("Resource {resource} can not contain region information."))),
+        _ => Ok(()),
+    }
 }
 
 /// Reads the policy that says who may assume a role.
@@ -142,6 +186,23 @@ mod tests {
             (
                 r#"{"Effect":"Allow","Action":"s3:*","Resource":"bucket"}"#,
                 "Resource bucket must be in ARN format or \"*\".",
+            ),
+            (r#"{"Effect":"Allow","Action":"s3:*","Resource":["arn:aws:s3:::b","arn:*:s3:::c/*"]}"#, "taken"),
+            (
+                r#"{"Effect":"Allow","Action":"s3:*","Resource":"arn:aws"}"#,
+                "Resource vendor must be fully qualified and cannot contain regexes.",
+            ),
+            (
+                r#"{"Effect":"Allow","Action":"s3:*","NotResource":"arn:moon:s3:::b"}"#,
+                "Partition \"moon\" is not valid for resource \"arn:moon:s3:::b\".",
+            ),
+            (
+                r#"{"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:us-east-1::b"}"#,
+                "Resource arn:aws:s3:us-east-1::b can not contain region information.",
+            ),
+            (
+                r#"{"Effect":"Allow","Action":"iam:*","Resource":"arn:aws:iam:us-east-1:111122223333:user/a"}"#,
+                "IAM resource arn:aws:iam:us-east-1:111122223333:user/a cannot contain region information.",
             ),
             (
                 r#"{"Sid":"A","Effect":"Allow","Action":"*","Resource":"*"},{"Sid":"A","Effect":"Deny","Action":"*","Resource":"*"}"#,
