@@ -8,7 +8,7 @@ and must answer the protocol's unsupported error and be recorded with it.
 import json
 import time
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 import boto3
 import botocore.session
@@ -253,7 +253,7 @@ def drive_object_lock(s3, bucket):
     assert s3.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"] == lock
     version = s3.put_object(Bucket=bucket, Key="held", Body=b"x")["VersionId"]
     held = {"Bucket": bucket, "Key": "held", "VersionId": version}
-    until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=2)
+    until = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=2)
     s3.put_object_retention(**held, Retention={"Mode": "GOVERNANCE", "RetainUntilDate": until})
     assert s3.get_object_retention(**held)["Retention"] == {"Mode": "GOVERNANCE", "RetainUntilDate": until}
     assert s3.head_object(**held)["ObjectLockRetainUntilDate"] == until
