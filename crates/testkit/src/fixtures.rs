@@ -2,14 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-/// The fixture `name`, a file or a folder: below the folder that `CAIRN_SHARED` names, else below `shared` beside the
-/// repository. Where it is missing, as in a public clone, that is printed and the test has nothing to do.
+/// The variable that names the folder that holds `fixtures`; the Makefile sets it.
+const SHARED: &str = "CAIRN_SHARED";
+
+/// The fixture `name`, a file or a folder, of the folder that `CAIRN_SHARED` names. Where the variable or the fixture is
+/// missing, as in a public clone, that is printed and the test has nothing to do.
 #[must_use]
 #[allow(clippy::print_stdout, reason = "a test's output is where a skip is looked for")]
 pub fn fixtures(name: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
-    let shared = std::env::var_os("CAIRN_SHARED").map_or(beside, PathBuf::from);
-    let path = shared.join("fixtures").join(name);
+    let Some(shared) = std::env::var_os(SHARED) else {
+        println!("skipped: {SHARED} names no folder of fixtures");
+        return None;
+    };
+    let path = Path::new(&shared).join("fixtures").join(name);
     if path.exists() {
         return Some(path);
     }
