@@ -6,6 +6,7 @@
 pub mod authorise;
 pub mod cloudtrail;
 pub mod cloudtrail_data;
+mod failure;
 pub mod iam;
 pub mod kms;
 pub mod organizations;

@@ -1,25 +1,8 @@
-//! What ends an IAM transaction: a refusal that the client sees, or a fault of the catalog that it does not.
+//! IAM's refusals, in AWS's words.
 
-use cairn_store::CatalogError;
 use cairn_wire::AwsError;
 
-/// Why an operation was not done.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
-    #[error("refused")]
-    Refused(#[from] AwsError),
-    #[error("the catalog failed")]
-    Catalog(#[from] CatalogError),
-}
-
-impl From<Failure> for AwsError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Refused(error) => error,
-            Failure::Catalog(error) => Self::internal(error),
-        }
-    }
-}
+pub(super) use crate::failure::Failure;
 
 pub(super) fn already_exists(what: &str) -> Failure {
     taken(format!("{what} already exists."))

@@ -20,9 +20,9 @@ const TAGS_MAX: usize = 50;
 const TAG_KEY_CHARS_MAX: usize = 128;
 const TAG_VALUE_CHARS_MAX: usize = 256;
 
+/// What the tags are on, by the member that names it.
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct AddTags {
+struct Named {
     #[serde(
         alias = "UserName",
         alias = "RoleName",
@@ -31,34 +31,29 @@ struct AddTags {
         alias = "OpenIDConnectProviderArn"
     )]
     name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct AddTags {
+    #[serde(flatten)]
+    of: Named,
     tags: Vec<Tag>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct RemoveTags {
-    #[serde(
-        alias = "UserName",
-        alias = "RoleName",
-        alias = "PolicyArn",
-        alias = "SerialNumber",
-        alias = "OpenIDConnectProviderArn"
-    )]
-    name: String,
+    #[serde(flatten)]
+    of: Named,
     tag_keys: Vec<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct ListTags {
-    #[serde(
-        alias = "UserName",
-        alias = "RoleName",
-        alias = "PolicyArn",
-        alias = "SerialNumber",
-        alias = "OpenIDConnectProviderArn"
-    )]
-    name: String,
+    #[serde(flatten)]
+    of: Named,
     #[serde(flatten)]
     page: PageInput,
 }
@@ -87,7 +82,7 @@ impl Iam {
                 let input: AddTags = call.input()?;
                 check_tags(&input.tags, tagged.title())?;
                 let added = input.tags;
-                self.edit_tags(caller, tagged, input.name, move |tags| add(tags, &added, tagged.title()))
+                self.edit_tags(caller, tagged, input.of.name, move |tags| add(tags, &added, tagged.title()))
                     .await
             }
             "Untag" => {
@@ -97,11 +92,11 @@ impl Iam {
                     tags.retain(|tag| !keys.iter().any(|key| same_key(key, &tag.key)));
                     Ok(())
                 };
-                self.edit_tags(caller, tagged, input.name, remove).await
+                self.edit_tags(caller, tagged, input.of.name, remove).await
             }
             _ => {
                 let input: ListTags = call.input()?;
-                let mut tags = self.tags_of(caller, tagged, input.name).await?;
+                let mut tags = self.tags_of(caller, tagged, input.of.name).await?;
                 tags.sort_by_key(|tag| tag.key.to_lowercase());
                 let items = tags.iter().map(|tag| (tag.key.to_lowercase(), json!(tag)));
                 Ok(Reply::of(&page("Tags", items.collect(), &input.page)?))

@@ -1,28 +1,8 @@
-//! What ends a KMS call: AWS's refusals in AWS's words, and faults that clients do not see.
+//! What ends a KMS call: AWS's refusals in AWS's words.
 
-use cairn_store::{CatalogError, SealError};
 use cairn_wire::AwsError;
 
-/// Why a call was not done.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
-    #[error("refused")]
-    Refused(#[from] AwsError),
-    #[error("the catalog failed")]
-    Catalog(#[from] CatalogError),
-    #[error("key material cannot be opened")]
-    Sealed(#[from] SealError),
-}
-
-impl From<Failure> for AwsError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Refused(error) => error,
-            Failure::Catalog(error) => Self::internal(error),
-            Failure::Sealed(error) => Self::internal(error),
-        }
-    }
-}
+pub(super) use crate::failure::Failure;
 
 pub(super) fn fail(code: &'static str, message: impl Into<String>) -> Failure {
     AwsError::invalid(code, message).into()

@@ -31,6 +31,7 @@ pub(crate) use binding::{delegate_cloudtrail, place};
 
 use self::binding::Bindings;
 use self::state::{MEMBERSHIPS, ORGANIZATIONS, Organization, membership_key, not_in_use, organization_key};
+use crate::failure::Failure;
 use crate::iam::Iam;
 use crate::{Access, Caller, EventKind, Operation, Service, Target, cloudtrail};
 
@@ -383,24 +384,6 @@ impl Service for Organizations {
     async fn handle(&self, caller: &Caller, call: Call) -> Result<Reply, AwsError> {
         let answer = self.answer(caller, &call).await?;
         Ok(if answer.is_null() { Reply::empty() } else { Reply::of(&answer) })
-    }
-}
-
-/// Why a transaction ended.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("refused")]
-    Refused(#[from] AwsError),
-    #[error("the catalog failed")]
-    Catalog(#[from] CatalogError),
-}
-
-impl From<Failure> for AwsError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Refused(error) => error,
-            Failure::Catalog(error) => Self::internal(error),
-        }
     }
 }
 
