@@ -3,8 +3,8 @@
 //! On the road: between the socket and the services. Steps, in this order: find the service and operation, verify the
 //! signature, decode, check, authorise, handle, record, reply. Invariants: no reply leaves before its event is
 //! durable; every call whose operation is known is recorded, also one that was denied or failed or whose client went
-//! away, but for failed calls of nobody known past what [`strangers`] admits; in strict mode no mutating call is handled before its intent is durable; a caller whose signature does not
-//! verify reaches no service.
+//! away, but for failed calls of nobody known past what [`strangers`] admits; in strict mode no mutating call is
+//! handled before its intent is durable; a caller whose signature does not verify reaches no service.
 
 mod identify;
 mod ingest;
