@@ -12,6 +12,7 @@ pub mod kms;
 pub mod organizations;
 pub mod s3;
 pub mod service;
+pub mod sinks;
 pub mod sts;
 
 pub use authorise::authorise;

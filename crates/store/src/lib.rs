@@ -9,6 +9,7 @@ pub mod disk;
 pub mod history;
 pub mod log;
 mod metrics;
+pub mod queues;
 pub mod seal;
 pub mod space;
 
@@ -16,4 +17,5 @@ pub use blobs::{BlobId, BlobReader, BlobWriter, Blobs};
 pub use catalog::{Catalog, CatalogError, Table, Tx};
 pub use history::{History, HistoryEvent, Lookup, LookupPage};
 pub use log::{Entry, EntryKind, EventLog, LogError, LogPosition};
+pub use queues::{QueueKey, Queues};
 pub use seal::{SealError, Sealer};

@@ -18,6 +18,7 @@ pub mod keys;
 mod lease;
 mod metrics;
 pub mod record;
+pub mod topic;
 mod undecodable;
 
 pub use bucket::{Bucket, BucketPut, PutFailure};
@@ -29,4 +30,5 @@ pub use history::HistoryStage;
 pub use ingest::Ingest;
 pub use keys::{KeySettings, PublicKey, SigningKeys};
 pub use record::Recorder;
+pub use topic::{Topic, TopicFailure};
 pub use undecodable::UndecodableReports;
