@@ -13,6 +13,7 @@ pub mod organizations;
 pub mod s3;
 pub mod service;
 pub mod sinks;
+pub mod sns;
 pub mod sts;
 
 pub use authorise::authorise;

@@ -1,0 +1,258 @@
+//! What is owed to subscribers: written in the transaction of the fact, paid by the stage, deleted when it is paid.
+//!
+//! A message is kept once for each protocol, however many subscribers it is owed to, and goes with the last of them.
+//! Invariants: everything owed has a row in [`DUE`], but what waits behind an earlier message of its lane (one
+//! subscription's group of a FIFO topic): that gets its row when the earlier one is settled.
+
+use cairn_core::Timestamp;
+use cairn_store::catalog::Key;
+use cairn_store::{CatalogError, Table, Tx};
+
+use super::arn::SubscriptionArn;
+use super::state::{Notification, Owed, Protocol};
+
+/// What is owed, by [`Owed::row`].
+pub(super) const OWED: Table<Owed> = Table::new("sns.owed", 1);
+/// When what is owed is due, by [`Owed::due_row`].
+const DUE: Table<OwedName> = Table::new("sns.owed_due", 1);
+/// Messages that are owed, by id and protocol.
+const MESSAGES: Table<Notification> = Table::new("sns.owed_message", 1);
+/// To how many a message is owed, by id and protocol.
+const CREDITORS: Table<u64> = Table::new("sns.owed_message_creditors", 1);
+/// The next place of all.
+const NEXT_PLACE: Table<u64> = Table::new("sns.owed_next_place", 1);
+
+/// What finds an owed delivery.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct OwedName {
+    subscription: SubscriptionArn,
+    group: Option<String>,
+    place: u64,
+}
+
+impl OwedName {
+    fn row(&self) -> Key {
+        lane_row(&self.subscription, self.group.as_deref()).number(self.place)
+    }
+}
+
+/// The prefix of what is owed to a subscription, of one group where order matters.
+fn lane_row(subscription: &SubscriptionArn, group: Option<&str>) -> Key {
+    subscription.row().text(group.unwrap_or_default())
+}
+
+fn message_row(message_id: &str, protocol: Protocol) -> Key {
+    Key::new().text(message_id).text(protocol.name())
+}
+
+impl Owed {
+    fn name(&self) -> OwedName {
+        let (subscription, group) = (self.subscription.clone(), self.group.clone());
+        OwedName { subscription, group, place: self.place }
+    }
+
+    fn due_row(&self) -> Key {
+        due_prefix(self.due_at).text(&self.subscription.to_string()).number(self.place)
+    }
+}
+
+fn due_prefix(at: Timestamp) -> Key {
+    Key::new().number(u64::try_from(at.millis()).unwrap_or_default())
+}
+
+/// Writes down that `notification` is owed to `creditors`, all of one protocol and of its message id. Their places are
+/// given here, in the order given.
+pub(super) fn owe(
+    tx: &mut dyn Tx,
+    notification: &Notification,
+    creditors: Vec<Owed>,
+) -> Result<(), CatalogError> {
+    let Some(first) = creditors.first() else { return Ok(()) };
+    let message = message_row(&notification.message_id, first.protocol);
+    let before = CREDITORS.get(tx, message.bytes())?.unwrap_or_default();
+    if before == 0 {
+        MESSAGES.put(tx, message.bytes(), notification)?;
+    }
+    CREDITORS.put(tx, message.bytes(), &(before + creditors.len() as u64))?;
+    let mut place = NEXT_PLACE.get(tx, &[])?.unwrap_or_default();
+    for mut owed in creditors {
+        owed.place = place;
+        place += 1;
+        let waits = owed.group.is_some() && is_owed(tx, &owed.subscription, owed.group.as_deref())?;
+        let name = owed.name();
+        OWED.put(tx, name.row().bytes(), &owed)?;
+        if !waits {
+            DUE.put(tx, owed.due_row().bytes(), &name)?;
+        }
+    }
+    NEXT_PLACE.put(tx, &[], &place)
+}
+
+/// Whether anything of the lane is owed: later messages have to wait behind it.
+pub(super) fn is_owed(
+    tx: &mut dyn Tx,
+    subscription: &SubscriptionArn,
+    group: Option<&str>,
+) -> Result<bool, CatalogError> {
+    Ok(OWED.count_prefix(tx, lane_row(subscription, group).bytes(), 1)? > 0)
+}
+
+/// Up to `limit` deliveries that are due at `now`, the longest due first.
+pub(super) fn due(tx: &mut dyn Tx, now: Timestamp, limit: usize) -> Result<Vec<Owed>, CatalogError> {
+    let until = due_prefix(now.plus(std::time::Duration::from_millis(1)));
+    let mut found = Vec::new();
+    for (_, name) in DUE.scan(tx, &[], Some(until.bytes()), limit)? {
+        found.extend(OWED.get(tx, name.row().bytes())?);
+    }
+    Ok(found)
+}
+
+/// When the next delivery is due, which may be past.
+pub(super) fn next_due(tx: &mut dyn Tx) -> Result<Option<Timestamp>, CatalogError> {
+    let Some((_, name)) = DUE.scan(tx, &[], None, 1)?.pop() else { return Ok(None) };
+    Ok(OWED.get(tx, name.row().bytes())?.map(|owed| owed.due_at))
+}
+
+/// The message of an owed delivery.
+pub(super) fn message(tx: &mut dyn Tx, owed: &Owed) -> Result<Option<Notification>, CatalogError> {
+    MESSAGES.get(tx, message_row(&owed.message_id, owed.protocol).bytes())
+}
+
+/// Puts a delivery that failed off until `due_at`. Nothing happens where it was settled meanwhile.
+pub(super) fn postpone(
+    tx: &mut dyn Tx,
+    owed: &Owed,
+    due_at: Timestamp,
+    failure: (String, String),
+) -> Result<(), CatalogError> {
+    let row = owed.name().row();
+    let Some(mut kept) = OWED.get(tx, row.bytes())? else { return Ok(()) };
+    DUE.delete(tx, kept.due_row().bytes())?;
+    kept.attempts += 1;
+    kept.due_at = due_at;
+    kept.last_failure = Some(failure);
+    DUE.put(tx, kept.due_row().bytes(), &kept.name())?;
+    OWED.put(tx, row.bytes(), &kept)
+}
+
+/// Strikes a delivery out: it was made, or given up. The next of its lane is due at `now`.
+pub(super) fn settle(tx: &mut dyn Tx, owed: &Owed, now: Timestamp) -> Result<(), CatalogError> {
+    let row = owed.name().row();
+    let Some(kept) = OWED.get(tx, row.bytes())? else { return Ok(()) };
+    OWED.delete(tx, row.bytes())?;
+    DUE.delete(tx, kept.due_row().bytes())?;
+    let message = message_row(&kept.message_id, kept.protocol);
+    let left = CREDITORS.get(tx, message.bytes())?.unwrap_or_default().saturating_sub(1);
+    if left == 0 {
+        CREDITORS.delete(tx, message.bytes())?;
+        MESSAGES.delete(tx, message.bytes())?;
+    } else {
+        CREDITORS.put(tx, message.bytes(), &left)?;
+    }
+    let Some(group) = &kept.group else { return Ok(()) };
+    let lane = lane_row(&kept.subscription, Some(group));
+    let end = cairn_store::catalog::prefix_end(lane.bytes());
+    let Some((_, mut next)) = OWED.scan(tx, lane.bytes(), end.as_deref(), 1)?.pop() else { return Ok(()) };
+    next.due_at = next.due_at.max(now);
+    OWED.put(tx, next.name().row().bytes(), &next)?;
+    DUE.put(tx, next.due_row().bytes(), &next.name())
+}
+
+/// How much is owed; at most `limit` is counted.
+pub(super) fn count(tx: &mut dyn Tx, limit: usize) -> Result<usize, CatalogError> {
+    OWED.count_prefix(tx, &[], limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use cairn_testkit::memory_catalog;
+
+    use super::*;
+    use crate::sns::state::NotificationKind;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(seconds)
+    }
+
+    fn notification(id: &str) -> Notification {
+        let text = format!(
+            r#"{{"kind":"Notification","message_id":"{id}","topic":"arn:aws:sns:eu-west-1:111122223333:t.fifo","subject":null,"message":"m","at":1,"attributes":[],"group":"g"}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn creditor(subscription: &str, message_id: &str, group: Option<&str>) -> Owed {
+        Owed {
+            subscription: format!("arn:aws:sns:eu-west-1:111122223333:t.fifo:{subscription}")
+                .parse()
+                .unwrap(),
+            protocol: Protocol::Sqs,
+            endpoint: "arn:aws:sqs:eu-west-1:111122223333:q".to_owned(),
+            kind: NotificationKind::Notification,
+            message_id: message_id.to_owned(),
+            group: group.map(str::to_owned),
+            place: 0,
+            attempts: 0,
+            since: at(10),
+            due_at: at(10),
+            last_failure: None,
+        }
+    }
+
+    async fn tx<T: Send + 'static>(
+        catalog: &cairn_store::Catalog,
+        work: impl FnMut(&mut dyn Tx) -> Result<T, CatalogError> + Send + 'static,
+    ) -> T {
+        catalog.write(work).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_owed_is_due_until_it_is_settled_and_its_message_goes_with_the_last() {
+        let catalog = memory_catalog();
+        tx(&catalog, |tx| {
+            owe(tx, &notification("m"), vec![creditor("a", "m", None), creditor("b", "m", None)])
+        })
+        .await;
+        assert!(tx(&catalog, |tx| due(tx, at(9), 10)).await.is_empty());
+        let found = tx(&catalog, |tx| due(tx, at(10), 10)).await;
+        assert_eq!(found.len(), 2);
+        let (first, second) = (found[0].clone(), found[1].clone());
+        let failed = first.clone();
+        tx(&catalog, move |tx| postpone(tx, &failed, at(20), ("E".into(), "x".into()))).await;
+        assert_eq!(tx(&catalog, |tx| due(tx, at(19), 10)).await, std::slice::from_ref(&second));
+        let paid = second.clone();
+        tx(&catalog, move |tx| settle(tx, &paid, at(19))).await;
+        assert_eq!(tx(&catalog, next_due).await, Some(at(20)));
+        let last = tx(&catalog, |tx| due(tx, at(20), 10)).await.remove(0);
+        assert_eq!((last.attempts, last.since), (1, at(10)));
+        let looked = last.clone();
+        assert!(tx(&catalog, move |tx| message(tx, &looked)).await.is_some());
+        let settled = last.clone();
+        // Twice is as good as once.
+        tx(&catalog, move |tx| settle(tx, &settled, at(20)).and_then(|()| settle(tx, &settled, at(20))))
+            .await;
+        assert!(tx(&catalog, move |tx| message(tx, &last)).await.is_none());
+        assert_eq!(tx(&catalog, |tx| count(tx, 10)).await, 0);
+        assert_eq!(tx(&catalog, next_due).await, None);
+    }
+
+    #[tokio::test]
+    async fn of_a_lane_only_the_first_is_due() {
+        let catalog = memory_catalog();
+        for id in ["m1", "m2"] {
+            tx(&catalog, move |tx| owe(tx, &notification(id), vec![creditor("a", id, Some("g"))])).await;
+        }
+        tx(&catalog, |tx| owe(tx, &notification("m3"), vec![creditor("a", "m3", Some("other"))])).await;
+        let ids = |found: &[Owed]| found.iter().map(|owed| owed.message_id.clone()).collect::<Vec<_>>();
+        let found = tx(&catalog, |tx| due(tx, at(10), 10)).await;
+        assert_eq!(ids(&found), ["m1", "m3"]);
+        let failed = found[0].clone();
+        tx(&catalog, move |tx| postpone(tx, &failed, at(30), ("E".into(), "x".into()))).await;
+        assert_eq!(ids(&tx(&catalog, |tx| due(tx, at(29), 10)).await), ["m3"]);
+        let paid = found[0].clone();
+        tx(&catalog, move |tx| settle(tx, &paid, at(12).plus(Duration::from_secs(1)))).await;
+        assert_eq!(ids(&tx(&catalog, |tx| due(tx, at(13), 10)).await), ["m3", "m2"]);
+    }
+}

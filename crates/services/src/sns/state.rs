@@ -1,0 +1,279 @@
+//! What SNS keeps in the catalog: topics, subscriptions, tokens, what FIFO topics remember, and what is owed ([`owed`]).
+//!
+//! Rows begin with the topic's region, account and name, so a topic's subscriptions lie together.
+//!
+//! [`owed`]: super::owed
+
+use std::collections::BTreeMap;
+
+use cairn_core::{AccountId, Timestamp};
+use cairn_store::Table;
+use cairn_store::catalog::Key;
+use serde::{Deserialize, Serialize};
+
+use super::arn::{SubscriptionArn, TopicArn};
+use crate::sinks::Attribute;
+
+/// Topics by [`TopicArn::row`].
+pub(super) const TOPICS: Table<Topic> = Table::new("sns.topic", 1);
+/// Subscriptions by [`SubscriptionArn::row`].
+pub(super) const SUBSCRIPTIONS: Table<Subscription> = Table::new("sns.subscription", 1);
+/// The subscriptions that an account made, whosever the topics: by [`owner_row`].
+pub(super) const SUBSCRIPTIONS_OF_OWNERS: Table<SubscriptionArn> = Table::new("sns.subscription_of_owner", 1);
+/// The subscription that a confirmation token is for: by [`token_row`].
+pub(super) const TOKENS: Table<Token> = Table::new("sns.token", 1);
+
+/// A topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Topic {
+    pub(crate) arn: TopicArn,
+    pub(crate) created: Timestamp,
+    /// The policy document's text.
+    pub(crate) policy: String,
+    /// The other attributes that were set, by AWS's names.
+    pub(crate) attributes: BTreeMap<String, String>,
+    pub(crate) tags: BTreeMap<String, String>,
+}
+
+impl Topic {
+    /// An attribute's text, where it is set.
+    pub(crate) fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.get(name).map(String::as_str)
+    }
+
+    /// Which signature enveloped messages have: `1` or `2`.
+    pub(crate) fn signature_version(&self) -> &str {
+        self.attribute("SignatureVersion").unwrap_or("1")
+    }
+}
+
+/// How a subscriber is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Protocol {
+    Sqs,
+    Http,
+    Https,
+    Email,
+    EmailJson,
+}
+
+impl Protocol {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sqs => "sqs",
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Email => "email",
+            Self::EmailJson => "email-json",
+        }
+    }
+
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        [Self::Sqs, Self::Http, Self::Https, Self::Email, Self::EmailJson]
+            .into_iter()
+            .find(|known| known.name() == name)
+    }
+}
+
+/// What a filter policy looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) enum FilterScope {
+    #[default]
+    MessageAttributes,
+    MessageBody,
+}
+
+/// Somebody who is told of a topic's messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Subscription {
+    pub(crate) arn: SubscriptionArn,
+    /// The account that subscribed.
+    pub(crate) owner: AccountId,
+    pub(crate) protocol: Protocol,
+    /// A queue's ARN, a URL or an e-mail address.
+    pub(crate) endpoint: String,
+    pub(crate) created: Timestamp,
+    pub(crate) state: SubscriptionState,
+    /// The policy's text as it was set.
+    #[serde(default)]
+    pub(crate) filter_policy: Option<String>,
+    #[serde(default)]
+    pub(crate) filter_scope: Option<FilterScope>,
+    /// Whether the endpoint gets the message alone, and not the envelope.
+    #[serde(default)]
+    pub(crate) raw: bool,
+    /// The redrive policy's text as it was set.
+    #[serde(default)]
+    pub(crate) redrive_policy: Option<String>,
+    /// The delivery policy's text as it was set.
+    #[serde(default)]
+    pub(crate) delivery_policy: Option<String>,
+}
+
+/// Whether a subscription's endpoint wants it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum SubscriptionState {
+    /// It was asked, and can confirm until then.
+    Pending { until: Timestamp },
+    /// It has confirmed.
+    Confirmed {
+        /// Whether only the owners of topic and subscription may end it.
+        authenticate_on_unsubscribe: bool,
+        /// Whether somebody with the right to subscribe confirmed it: `ConfirmationWasAuthenticated`.
+        was_authenticated: bool,
+    },
+}
+
+impl Subscription {
+    /// Whether messages go there.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        matches!(self.state, SubscriptionState::Confirmed { .. })
+    }
+
+    /// The queue that takes what could not be delivered.
+    pub(crate) fn dead_letter_queue(&self) -> Option<String> {
+        let policy: serde_json::Value = serde_json::from_str(self.redrive_policy.as_deref()?).ok()?;
+        Some(policy.get("deadLetterTargetArn")?.as_str()?.to_owned())
+    }
+
+    /// The row that finds it among its owner's.
+    pub(super) fn owner_row(&self) -> Key {
+        owner_prefix(&self.arn, &self.owner).text(&self.arn.to_string())
+    }
+}
+
+fn owner_prefix(arn: &SubscriptionArn, owner: &AccountId) -> Key {
+    owner_row(arn.topic.region.as_str(), owner)
+}
+
+/// The prefix of what an account subscribed to in a region.
+pub(super) fn owner_row(region: &str, owner: &AccountId) -> Key {
+    Key::new().text(region).text(owner.as_str())
+}
+
+/// A confirmation token as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Token {
+    pub(crate) subscription: SubscriptionArn,
+    pub(crate) until: Timestamp,
+}
+
+/// The row of a token, which only its own topic knows.
+pub(super) fn token_row(topic: &TopicArn, token: &str) -> Key {
+    topic.row().text(token)
+}
+
+/// What a message tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum NotificationKind {
+    Notification,
+    SubscriptionConfirmation,
+    UnsubscribeConfirmation,
+}
+
+impl NotificationKind {
+    /// `Type` in the envelope, and the header x-amz-sns-message-type.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Notification => "Notification",
+            Self::SubscriptionConfirmation => "SubscriptionConfirmation",
+            Self::UnsubscribeConfirmation => "UnsubscribeConfirmation",
+        }
+    }
+}
+
+/// One message as subscribers of one protocol get it: what is sent is a pure function of it and of the subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Notification {
+    pub(crate) kind: NotificationKind,
+    /// A UUID.
+    pub(crate) message_id: String,
+    pub(crate) topic: TopicArn,
+    pub(crate) subject: Option<String>,
+    pub(crate) message: String,
+    /// When it was published.
+    pub(crate) at: Timestamp,
+    pub(crate) attributes: Vec<Attribute>,
+    /// Of FIFO topics; perhaps of others, for fair queues.
+    #[serde(default)]
+    pub(crate) group: Option<String>,
+    /// Of FIFO topics.
+    #[serde(default)]
+    pub(crate) deduplication: Option<String>,
+    /// Of FIFO topics.
+    #[serde(default)]
+    pub(crate) sequence_number: Option<String>,
+    /// Of confirmations.
+    #[serde(default)]
+    pub(crate) token: Option<String>,
+    /// What vouches for it; FIFO topics' messages have none, nor has what goes to raw subscribers alone.
+    #[serde(default)]
+    pub(crate) signature: Option<Signature>,
+}
+
+/// What vouches for a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Signature {
+    /// `1` (SHA-1) or `2` (SHA-256).
+    pub(crate) version: String,
+    /// Base64.
+    pub(crate) text: String,
+    /// The certificate's file name under the server's address: `SimpleNotificationService-….pem`.
+    pub(crate) certificate: String,
+}
+
+/// A delivery that is owed to one subscription: its message is kept once for all of a protocol ([`owed`]).
+///
+/// [`owed`]: super::owed
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Owed {
+    pub(crate) subscription: SubscriptionArn,
+    pub(crate) protocol: Protocol,
+    pub(crate) endpoint: String,
+    pub(crate) kind: NotificationKind,
+    pub(crate) message_id: String,
+    /// Where order matters: later ones of the subscription's group wait for this one.
+    pub(crate) group: Option<String>,
+    /// Its place among all that is owed.
+    pub(crate) place: u64,
+    /// How often it was tried.
+    pub(crate) attempts: u32,
+    /// Since when it is owed.
+    pub(crate) since: Timestamp,
+    /// When it is tried next.
+    pub(crate) due_at: Timestamp,
+    /// What went wrong the last time: code and text.
+    #[serde(default)]
+    pub(crate) last_failure: Option<(String, String)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows as the first release wrote them: these texts must stay readable for ever.
+    #[test]
+    fn rows_are_written_and_read_as_in_their_first_version() {
+        fn check<V: Serialize + serde::de::DeserializeOwned>(text: &str) {
+            let value: V = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&value).unwrap(), text);
+        }
+        check::<Topic>(
+            r#"{"arn":"arn:aws:sns:eu-west-1:111122223333:t","created":1795281866042,"policy":"{}","attributes":{"DisplayName":"d"},"tags":{"k":"v"}}"#,
+        );
+        check::<Subscription>(
+            r#"{"arn":"arn:aws:sns:eu-west-1:111122223333:t:1234","owner":"444455556666","protocol":"email-json","endpoint":"a@example.com","created":1,"state":{"Pending":{"until":2}},"filter_policy":"{}","filter_scope":"MessageBody","raw":true,"redrive_policy":"{}","delivery_policy":"{}"}"#,
+        );
+        check::<SubscriptionState>(
+            r#"{"Confirmed":{"authenticate_on_unsubscribe":true,"was_authenticated":false}}"#,
+        );
+        check::<Token>(r#"{"subscription":"arn:aws:sns:eu-west-1:111122223333:t:1234","until":2}"#);
+        check::<Notification>(
+            r#"{"kind":"SubscriptionConfirmation","message_id":"m","topic":"arn:aws:sns:eu-west-1:111122223333:t","subject":"s","message":"m","at":1,"attributes":[{"name":"a","data_type":"String","value":{"Text":"v"}},{"name":"b","data_type":"Binary","value":{"Bytes":[1]}}],"group":"g","deduplication":"d","sequence_number":"1","token":"t","signature":{"version":"1","text":"c2ln","certificate":"c.pem"}}"#,
+        );
+        check::<Owed>(
+            r#"{"subscription":"arn:aws:sns:eu-west-1:111122223333:t:1234","protocol":"https","endpoint":"https://example.com/","kind":"Notification","message_id":"m","group":null,"place":3,"attempts":1,"since":1,"due_at":2,"last_failure":["500","text"]}"#,
+        );
+    }
+}
