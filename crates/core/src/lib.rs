@@ -5,9 +5,11 @@
 
 pub mod digest;
 pub mod entropy;
+pub mod filter_policy;
 pub mod id;
 pub mod identity;
 pub mod logfile;
+pub mod pattern;
 pub mod policy;
 pub mod record;
 pub mod selector;

@@ -1,0 +1,23 @@
+//! Patterns over JSON: what SNS's filter policies and EventBridge's event patterns say, and what they match.
+//!
+//! On the road: a topic asks whether a subscriber wants a message. Pure and total: every text compiles to a [`Rule`] or
+//! gives AWS's own error; every JSON document matches or does not.
+//!
+//! Invariants: a rule is compiled once and matched often; matching looks at each value of a document once for each
+//! alternative of `$or`; names joined by dots and nested names are the same, in rules and in documents; what is wanted
+//! of several members of one array's elements must hold of one element.
+//! Source: the SNS developer guide's pages on filter policies, the EventBridge user guide's on event patterns, and the
+//! answers that AWS gave.
+
+mod anything_but;
+mod compile;
+mod error;
+mod leaf;
+mod matching;
+mod numeric;
+mod tokens;
+
+pub use compile::{Member, Members, compile};
+pub use error::PatternError;
+pub use leaf::{Pattern, Scalar};
+pub use matching::{KEYS_MAX, Key, Rule};
