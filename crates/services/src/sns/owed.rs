@@ -6,17 +6,19 @@
 
 use cairn_core::Timestamp;
 use cairn_store::catalog::Key;
-use cairn_store::{CatalogError, Table, Tx};
+use cairn_store::{CatalogError, Sealer, Table, Tx};
 
 use super::arn::SubscriptionArn;
 use super::state::{Notification, Owed, Protocol};
+use crate::failure::Failure;
 
 /// What is owed, by [`Owed::row`].
 pub(super) const OWED: Table<Owed> = Table::new("sns.owed", 1);
 /// When what is owed is due, by [`Owed::due_row`].
 const DUE: Table<OwedName> = Table::new("sns.owed_due", 1);
-/// Messages that are owed, by id and protocol.
-const MESSAGES: Table<Notification> = Table::new("sns.owed_message", 1);
+/// Messages that are owed, sealed, by id and protocol.
+const MESSAGES_NAME: &str = "sns.owed_message";
+const MESSAGES: Table<String> = Table::new(MESSAGES_NAME, 1);
 /// To how many a message is owed, by id and protocol.
 const CREDITORS: Table<u64> = Table::new("sns.owed_message_creditors", 1);
 /// The next place of all.
@@ -64,6 +66,7 @@ fn due_prefix(at: Timestamp) -> Key {
 /// given here, in the order given.
 pub(super) fn owe(
     tx: &mut dyn Tx,
+    sealer: &Sealer,
     notification: &Notification,
     creditors: Vec<Owed>,
 ) -> Result<(), CatalogError> {
@@ -71,7 +74,8 @@ pub(super) fn owe(
     let message = message_row(&notification.message_id, first.protocol);
     let before = CREDITORS.get(tx, message.bytes())?.unwrap_or_default();
     if before == 0 {
-        MESSAGES.put(tx, message.bytes(), notification)?;
+        let text = serde_json::to_vec(notification).map_err(undecodable)?;
+        MESSAGES.put(tx, message.bytes(), &sealer.seal_text(&seal_context(notification), &text))?;
     }
     CREDITORS.put(tx, message.bytes(), &(before + creditors.len() as u64))?;
     let mut place = NEXT_PLACE.get(tx, &[])?.unwrap_or_default();
@@ -114,8 +118,23 @@ pub(super) fn next_due(tx: &mut dyn Tx) -> Result<Option<Timestamp>, CatalogErro
 }
 
 /// The message of an owed delivery.
-pub(super) fn message(tx: &mut dyn Tx, owed: &Owed) -> Result<Option<Notification>, CatalogError> {
-    MESSAGES.get(tx, message_row(&owed.message_id, owed.protocol).bytes())
+pub(super) fn message(
+    tx: &mut dyn Tx,
+    sealer: &Sealer,
+    owed: &Owed,
+) -> Result<Option<Notification>, Failure> {
+    let row = message_row(&owed.message_id, owed.protocol);
+    let Some(sealed) = MESSAGES.get(tx, row.bytes())? else { return Ok(None) };
+    let text = sealer.open_text(&format!("{MESSAGES_NAME} {}", owed.message_id), &sealed)?;
+    Ok(Some(serde_json::from_slice(&text).map_err(undecodable)?))
+}
+
+fn seal_context(notification: &Notification) -> String {
+    format!("{MESSAGES_NAME} {}", notification.message_id)
+}
+
+fn undecodable(source: serde_json::Error) -> CatalogError {
+    CatalogError::Decode { table: MESSAGES_NAME, source: source.into() }
 }
 
 /// Puts a delivery that failed off until `due_at`. Nothing happens where it was settled meanwhile.
@@ -167,7 +186,7 @@ pub(super) fn count(tx: &mut dyn Tx, limit: usize) -> Result<usize, CatalogError
 mod tests {
     use std::time::Duration;
 
-    use cairn_testkit::memory_catalog;
+    use cairn_testkit::{fixed_sealer, memory_catalog};
 
     use super::*;
     use crate::sns::state::NotificationKind;
@@ -212,7 +231,12 @@ mod tests {
     async fn what_is_owed_is_due_until_it_is_settled_and_its_message_goes_with_the_last() {
         let catalog = memory_catalog();
         tx(&catalog, |tx| {
-            owe(tx, &notification("m"), vec![creditor("a", "m", None), creditor("b", "m", None)])
+            owe(
+                tx,
+                &fixed_sealer(),
+                &notification("m"),
+                vec![creditor("a", "m", None), creditor("b", "m", None)],
+            )
         })
         .await;
         assert!(tx(&catalog, |tx| due(tx, at(9), 10)).await.is_empty());
@@ -228,12 +252,12 @@ mod tests {
         let last = tx(&catalog, |tx| due(tx, at(20), 10)).await.remove(0);
         assert_eq!((last.attempts, last.since), (1, at(10)));
         let looked = last.clone();
-        assert!(tx(&catalog, move |tx| message(tx, &looked)).await.is_some());
+        assert!(tx(&catalog, move |tx| Ok(message(tx, &fixed_sealer(), &looked).unwrap())).await.is_some());
         let settled = last.clone();
         // Twice is as good as once.
         tx(&catalog, move |tx| settle(tx, &settled, at(20)).and_then(|()| settle(tx, &settled, at(20))))
             .await;
-        assert!(tx(&catalog, move |tx| message(tx, &last)).await.is_none());
+        assert!(tx(&catalog, move |tx| Ok(message(tx, &fixed_sealer(), &last).unwrap())).await.is_none());
         assert_eq!(tx(&catalog, |tx| count(tx, 10)).await, 0);
         assert_eq!(tx(&catalog, next_due).await, None);
     }
@@ -242,9 +266,15 @@ mod tests {
     async fn of_a_lane_only_the_first_is_due() {
         let catalog = memory_catalog();
         for id in ["m1", "m2"] {
-            tx(&catalog, move |tx| owe(tx, &notification(id), vec![creditor("a", id, Some("g"))])).await;
+            tx(&catalog, move |tx| {
+                owe(tx, &fixed_sealer(), &notification(id), vec![creditor("a", id, Some("g"))])
+            })
+            .await;
         }
-        tx(&catalog, |tx| owe(tx, &notification("m3"), vec![creditor("a", "m3", Some("other"))])).await;
+        tx(&catalog, |tx| {
+            owe(tx, &fixed_sealer(), &notification("m3"), vec![creditor("a", "m3", Some("other"))])
+        })
+        .await;
         let ids = |found: &[Owed]| found.iter().map(|owed| owed.message_id.clone()).collect::<Vec<_>>();
         let found = tx(&catalog, |tx| due(tx, at(10), 10)).await;
         assert_eq!(ids(&found), ["m1", "m3"]);

@@ -90,6 +90,8 @@ pub(crate) struct Subscription {
     pub(crate) arn: SubscriptionArn,
     /// The account that subscribed.
     pub(crate) owner: AccountId,
+    /// Who subscribed: an ARN.
+    pub(crate) principal: String,
     pub(crate) protocol: Protocol,
     /// A queue's ARN, a URL or an e-mail address.
     pub(crate) endpoint: String,
@@ -157,6 +159,9 @@ pub(super) fn owner_row(region: &str, owner: &AccountId) -> Key {
 pub(crate) struct Token {
     pub(crate) subscription: SubscriptionArn,
     pub(crate) until: Timestamp,
+    /// Of a subscription that was ended by its link: as it was, so that it can be had back.
+    #[serde(default)]
+    pub(crate) ended: Option<Box<Subscription>>,
 }
 
 /// The row of a token, which only its own topic knows.
@@ -263,12 +268,14 @@ mod tests {
             r#"{"arn":"arn:aws:sns:eu-west-1:111122223333:t","created":1795281866042,"policy":"{}","attributes":{"DisplayName":"d"},"tags":{"k":"v"}}"#,
         );
         check::<Subscription>(
-            r#"{"arn":"arn:aws:sns:eu-west-1:111122223333:t:1234","owner":"444455556666","protocol":"email-json","endpoint":"a@example.com","created":1,"state":{"Pending":{"until":2}},"filter_policy":"{}","filter_scope":"MessageBody","raw":true,"redrive_policy":"{}","delivery_policy":"{}"}"#,
+            r#"{"arn":"arn:aws:sns:eu-west-1:111122223333:t:1234","owner":"444455556666","principal":"arn:aws:iam::444455556666:root","protocol":"email-json","endpoint":"a@example.com","created":1,"state":{"Pending":{"until":2}},"filter_policy":"{}","filter_scope":"MessageBody","raw":true,"redrive_policy":"{}","delivery_policy":"{}"}"#,
         );
         check::<SubscriptionState>(
             r#"{"Confirmed":{"authenticate_on_unsubscribe":true,"was_authenticated":false}}"#,
         );
-        check::<Token>(r#"{"subscription":"arn:aws:sns:eu-west-1:111122223333:t:1234","until":2}"#);
+        check::<Token>(
+            r#"{"subscription":"arn:aws:sns:eu-west-1:111122223333:t:1234","until":2,"ended":null}"#,
+        );
         check::<Notification>(
             r#"{"kind":"SubscriptionConfirmation","message_id":"m","topic":"arn:aws:sns:eu-west-1:111122223333:t","subject":"s","message":"m","at":1,"attributes":[{"name":"a","data_type":"String","value":{"Text":"v"}},{"name":"b","data_type":"Binary","value":{"Bytes":[1]}}],"group":"g","deduplication":"d","sequence_number":"1","token":"t","signature":{"version":"1","text":"c2ln","certificate":"c.pem"}}"#,
         );
