@@ -74,7 +74,7 @@ pub struct Trail {
     pub bucket: String,
     /// What comes before `AWSLogs/` in every key, without a closing slash.
     pub key_prefix: Option<String>,
-    /// The SNS topic to announce files on, as it was given (kept and shown; announced once topics exist).
+    /// The SNS topic to announce files on, as it was given: a short name or an ARN.
     pub sns_topic: Option<String>,
     /// Whether a single-region trail takes the events of global services.
     pub include_global_service_events: bool,
@@ -226,6 +226,16 @@ impl Trail {
         self.set_log_file_validation(validated, at);
     }
 
+    /// The ARN of the topic to announce files on: by a short name, one of the trail's account and home region.
+    #[must_use]
+    pub fn sns_topic_arn(&self) -> Option<String> {
+        let topic = self.sns_topic.as_deref()?;
+        if topic.starts_with("arn:") {
+            return Some(topic.to_owned());
+        }
+        Some(format!("arn:aws:sns:{}:{}:{topic}", self.arn.region(), self.arn.account()))
+    }
+
     /// The trail's home region.
     #[must_use]
     pub fn home_region(&self) -> Region {
@@ -287,6 +297,15 @@ pub struct TrailStatus {
     pub latest_digest_delivery_at: Option<Timestamp>,
     /// Why the last digest attempt failed; none after a success.
     pub latest_digest_delivery_error: Option<String>,
+    /// The last message that the topic took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest_notification_at: Option<Timestamp>,
+    /// Why the topic refused the last one; none after a success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest_notification_error: Option<String>,
+    /// The last attempt, successful or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest_notification_attempt_at: Option<Timestamp>,
 }
 
 /// Changes the status of `trail`, unless it was deleted meanwhile.

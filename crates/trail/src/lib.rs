@@ -1,9 +1,10 @@
-//! The stages: record, history, delivery and digest. Each reads the event log forward from its own cursor.
+//! The stages: record, history, delivery, digest and notification. Each reads the event log forward from its own cursor.
 //!
 //! On the road: behind the front door, between the event log and what users read. Must not know: HTTP. A stage is a
 //! reconciler: it takes no input, does what is due, and stops; the wiring runs it on a timer and on a wake-up. No
 //! stage calls another.
 
+mod announcement;
 mod backoff;
 pub mod bucket;
 mod chain;
@@ -17,6 +18,7 @@ pub mod intents;
 pub mod keys;
 mod lease;
 mod metrics;
+pub mod notification;
 pub mod record;
 pub mod topic;
 mod undecodable;
@@ -29,6 +31,7 @@ pub use error::StageError;
 pub use history::HistoryStage;
 pub use ingest::Ingest;
 pub use keys::{KeySettings, PublicKey, SigningKeys};
+pub use notification::NotificationStage;
 pub use record::Recorder;
 pub use topic::{Topic, TopicFailure};
 pub use undecodable::UndecodableReports;

@@ -1,6 +1,6 @@
 //! How the stages count what they do: metrics on the registry that the wiring hands in.
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 
 /// A counter on `registry`.
 pub(crate) fn counter(registry: &Registry, name: &str, about: &str) -> Result<IntCounter, prometheus::Error> {
@@ -15,4 +15,11 @@ pub(crate) fn seconds(registry: &Registry, name: &str, about: &str) -> Result<Hi
     let histogram = Histogram::with_opts(HistogramOpts::new(name, about).buckets(bounds))?;
     registry.register(Box::new(histogram.clone()))?;
     Ok(histogram)
+}
+
+/// A gauge on `registry`.
+pub(crate) fn gauge(registry: &Registry, name: &str, about: &str) -> Result<IntGauge, prometheus::Error> {
+    let gauge = IntGauge::new(name, about)?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
 }

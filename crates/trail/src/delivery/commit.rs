@@ -8,6 +8,7 @@ use cairn_store::{CatalogError, Tx};
 use super::state::{CURSORS, Cursor, RESERVATIONS, Reservation};
 use super::{DeliveryStage, REDELIVERY_MAX, Step, View, moved_unless_overtaken};
 use crate::StageError;
+use crate::announcement::{Announcement, owe};
 use crate::bucket::{BucketPut, OnBehalfOf, PutFailure};
 use crate::chain::{DeliveredFile, keep_delivered};
 use crate::config::{TRAILS, Trail, update_status};
@@ -41,6 +42,7 @@ impl Putting<'_> {
             metrics.events.inc_by(delivered.iter().map(|(records, _)| *records as u64).sum());
             metrics.bytes.inc_by(delivered.iter().map(|(_, size_bytes)| *size_bytes as u64).sum());
             self.stage.backoff.clear(self.view.state.bytes());
+            self.stage.committed.send_modify(|commits| *commits += 1);
         }
         Ok(step)
     }
@@ -201,7 +203,8 @@ pub(crate) fn move_cursor(
     Ok(())
 }
 
-/// Leaves the files to the digest stage, where the trail ever had a digest chain.
+/// Leaves the files to the notifications, where the trail has a topic, and to the digest stage, where it ever had a digest
+/// chain.
 fn hand_over(
     tx: &mut dyn Tx,
     state: &Key,
@@ -210,6 +213,10 @@ fn hand_over(
     hashes: &[String],
     now: Timestamp,
 ) -> Result<(), CatalogError> {
+    for planned in &reservation.files {
+        let (bucket, object) = (reservation.bucket.clone(), planned.object.clone());
+        owe(tx, state, trail, &Announcement { bucket, object, delivered_at: now })?;
+    }
     if trail.chain_started_at.is_none() {
         return Ok(());
     }

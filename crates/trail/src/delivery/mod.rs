@@ -23,11 +23,12 @@ use cairn_store::catalog::Key;
 use cairn_store::{Catalog, CatalogError, EventLog, LogError, LogPosition, Tx};
 use futures::StreamExt;
 use prometheus::Registry;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use self::commit::Putting;
 use self::metrics::Metrics;
 use self::state::{CURSORS, Cursor, RESERVATIONS, Reservation};
+use crate::announcement;
 use crate::backoff::Backoff;
 use crate::bucket::Bucket;
 use crate::chain::{DELIVERED, state_key};
@@ -85,6 +86,8 @@ pub struct DeliveryStage {
     backoff: Backoff,
     /// Its permits are held by what is being rendered.
     rendering: Semaphore,
+    /// How many reservations were committed since the stage was made.
+    committed: watch::Sender<u64>,
     /// One run at a time.
     running: tokio::sync::Mutex<()>,
     memory: Mutex<Memory>,
@@ -153,6 +156,7 @@ impl DeliveryStage {
             leases: Leases::new("delivery"),
             backoff: Backoff::default(),
             rendering: Semaphore::new(RENDERS_AT_ONCE),
+            committed: watch::Sender::new(0),
             running: tokio::sync::Mutex::default(),
             memory: Mutex::default(),
         })
@@ -163,6 +167,12 @@ impl DeliveryStage {
     #[must_use]
     pub fn next_due(&self) -> Timestamp {
         self.memory.lock().expect("no panic while the memory is held").next_due
+    }
+
+    /// A count that grows with each commit, for whoever waits for files.
+    #[must_use]
+    pub fn committed(&self) -> watch::Receiver<u64> {
+        self.committed.subscribe()
     }
 
     /// The first position of the log that a trail still needs, or its end; the log may be trimmed up to there.
@@ -395,6 +405,7 @@ impl DeliveryStage {
             for (key, _) in DELIVERED.scan_prefix(tx, &state)? {
                 DELIVERED.delete(tx, &key)?;
             }
+            announcement::forget(tx, &state)?;
             Ok::<_, CatalogError>(())
         });
         Ok(work.await?)

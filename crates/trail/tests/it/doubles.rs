@@ -26,7 +26,7 @@ pub struct Points {
 }
 
 impl Points {
-    async fn pass(&self) {
+    pub async fn pass(&self) {
         let point = self.passed.fetch_add(1, Ordering::SeqCst) + 1;
         if i64::try_from(point).unwrap() == self.stop_at.load(Ordering::SeqCst) {
             self.stopped.notify_one();

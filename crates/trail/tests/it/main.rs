@@ -17,6 +17,7 @@ mod formats;
 mod history;
 mod ingest;
 mod intents;
+mod notifications;
 mod simulation;
 mod undecodable;
 mod world;

@@ -75,7 +75,11 @@ impl Simulation {
                 self.run_stage(3);
                 "the log is trimmed"
             }
-            73..=81 => self.tick(),
+            73..=77 => {
+                self.run_stage(4);
+                "notifications run"
+            }
+            78..=81 => self.tick(),
             82 => {
                 self.doom();
                 "the process is doomed"
@@ -127,7 +131,16 @@ impl Simulation {
             self.machine.leave_room(room);
             return "the disk fills up or is emptied";
         }
-        let bucket = self.trails[self.rng.below(self.trails.len())].buckets.last().unwrap().clone();
+        let trail = &self.trails[self.rng.below(self.trails.len())];
+        if let Some(topic) = trail.topic.clone().filter(|_| self.rng.strikes(300)) {
+            let mut state = self.topics.lock().unwrap();
+            if state.refusing.remove(&topic) {
+                return "a topic comes back";
+            }
+            state.refusing.insert(topic);
+            return "a topic refuses";
+        }
+        let bucket = trail.buckets.last().unwrap().clone();
         let mut state = self.bucket.lock().unwrap();
         if state.refusing.remove(&bucket) {
             return "a bucket comes back";
@@ -167,12 +180,18 @@ impl Simulation {
             spans: vec![(end, None)],
             buckets: vec![format!("bucket-{incarnation}-0")],
             validated: self.rng.strikes(800),
+            topic: self.rng.strikes(700).then(|| topic_arn(account, incarnation)),
             toggled: false,
             chains: 1,
             deleted: false,
         };
         let mut made = Trail { arn, incarnation, bucket: model.buckets[0].clone(), ..trail("any") };
         configure(&mut made, config);
+        // By its short name or by its ARN.
+        made.sns_topic = model.topic.clone();
+        if self.rng.strikes(500) && made.sns_topic.is_some() {
+            made.sns_topic = Some(format!("files-{incarnation}"));
+        }
         made.set_log_file_validation(model.validated, now);
         made.start_logging(now, cairn_store::LogPosition(end));
         self.trails.push(model);
@@ -238,6 +257,10 @@ impl Simulation {
         self.keep(live).await;
         said
     }
+}
+
+fn topic_arn(account: &str, incarnation: u64) -> String {
+    format!("arn:aws:sns:{HOME}:{account}:files-{incarnation}")
 }
 
 fn configure(trail: &mut Trail, config: Config) {

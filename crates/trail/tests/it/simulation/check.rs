@@ -32,12 +32,15 @@ impl Simulation {
         self.problems.extend(changed.into_iter().map(|key| format!("{key} changed when it was put again")));
         let problems = std::mem::take(&mut self.log.lock().unwrap().problems);
         self.problems.extend(problems);
+        let problems = std::mem::take(&mut self.topics.lock().unwrap().problems);
+        self.problems.extend(problems);
         self.check_limits();
         let events = self.check_log();
         self.check_history(&events).await;
         for trail in self.trails.clone() {
             let files = self.check_files(&trail, &events);
             self.check_digests(&trail, &files, keys);
+            self.check_announced(&trail, &files, &events);
         }
     }
 
@@ -170,6 +173,38 @@ impl Simulation {
             }
         }
         files
+    }
+
+    /// The topic was told of every file that was committed, and of no other trail's. A trail that was moved may have left
+    /// a file uncommitted where it was; its events are in a file that is announced.
+    fn check_announced(
+        &mut self,
+        trail: &SimTrail,
+        files: &BTreeMap<Place, String>,
+        events: &BTreeMap<String, u64>,
+    ) {
+        let Some(topic) = &trail.topic else { return };
+        let announced = self.topics.lock().unwrap().announced.remove(topic).unwrap_or_default();
+        let strange = announced.iter().filter(|place| !files.contains_key(*place));
+        self.problems.extend(strange.map(|place| format!("{topic} is told of {place:?}")));
+        if trail.deleted {
+            return;
+        }
+        if trail.buckets.len() == 1 {
+            let missing = files.keys().filter(|place| !announced.contains(*place));
+            self.problems.extend(missing.map(|(_, key)| format!("{topic} was never told of {key}")));
+        }
+        let (bucket, facts) = (self.bucket.lock().unwrap(), self.facts.lock().unwrap());
+        let contents = announced.iter().filter_map(|place| bucket.objects.get(place));
+        let records = contents.flat_map(|object| records_of(&gunzip(&object.body, 1 << 30).unwrap()));
+        let told: BTreeSet<String> = records
+            .map(|record| serde_json::from_str::<serde_json::Value>(&record).unwrap()["eventID"].to_string())
+            .collect();
+        for (id, position) in events {
+            if trail.due(*position, &facts[id]) == Due::Once && !told.contains(&format!("\"{id}\"")) {
+                self.problems.push(format!("{topic} was told of no file with {id}"));
+            }
+        }
     }
 
     fn check_digests(&mut self, trail: &SimTrail, files: &BTreeMap<Place, String>, keys: &PublicKeys) {

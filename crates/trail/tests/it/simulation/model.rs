@@ -128,6 +128,8 @@ pub struct SimTrail {
     /// The buckets that it had; the last one is the present one.
     pub buckets: Vec<String>,
     pub validated: bool,
+    /// The topic that its files are announced on.
+    pub topic: Option<String>,
     /// Validation was turned on or off after it was made.
     pub toggled: bool,
     /// How many chains it may have begun.

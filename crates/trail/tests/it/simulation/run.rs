@@ -15,7 +15,7 @@ use cairn_testkit::{Chance, TestClock, fixed_sealer};
 use cairn_trail::intents::{self, IntentMark};
 use cairn_trail::{
     DeliverySettings, DeliveryStage, DigestSettings, DigestStage, HistoryStage, Ingest, KeySettings,
-    Recorder, SigningKeys,
+    NotificationStage, Recorder, SigningKeys,
 };
 use prometheus::Registry;
 use tokio::task::JoinHandle;
@@ -24,7 +24,7 @@ use super::super::doubles::MemoryCatalog;
 use super::gates::{Door, Faults, Gates};
 use super::log::{LogState, SimLog, open_log};
 use super::model::{Fact, Facts, SimTrail, call_event, new_fact};
-use super::stores::{BucketState, SimBucket, SimCatalog};
+use super::stores::{BucketState, SimBucket, SimCatalog, SimTopic, TopicState};
 
 /// For how many positions an ingested record is remembered, and within how many it is sent again.
 const WINDOW_ENTRIES: u64 = 64;
@@ -48,6 +48,7 @@ pub struct Process {
     history_stage: HistoryStage,
     delivery: DeliveryStage,
     digests: DigestStage,
+    notifications: NotificationStage,
     mark: IntentMark,
     /// From where on somebody needs the log, as of its last trim.
     pub needed: AtomicU64,
@@ -64,6 +65,7 @@ pub struct Simulation {
     pub log: Arc<Mutex<LogState>>,
     pub rows: MemoryCatalog,
     pub bucket: Arc<Mutex<BucketState>>,
+    pub topics: Arc<Mutex<TopicState>>,
     pub directory: tempfile::TempDir,
     pub facts: Arc<Mutex<Facts>>,
     pub trails: Vec<SimTrail>,
@@ -78,7 +80,7 @@ pub struct Simulation {
     pub stalled: u64,
 }
 
-type Stages = (DeliveryStage, DigestStage);
+type Stages = (DeliveryStage, DigestStage, NotificationStage);
 
 /// A folder for the history: in memory where the system has such, as crashes here lose no page cache.
 fn directory() -> tempfile::TempDir {
@@ -97,8 +99,10 @@ impl Simulation {
             "catalog read EIO",
             "put refused",
             "put timed out after its effect",
+            "publication refused",
+            "publication timed out after its effect",
         ];
-        let mut rate = |kind: &str| rng.pick(&rates) * if kind.starts_with("put") { 4 } else { 1 };
+        let mut rate = |kind: &str| rng.pick(&rates) * if kind.starts_with("pu") { 4 } else { 1 };
         let per_mille = kinds.into_iter().chain(FAULTS).map(|kind| (kind, rate(kind))).collect();
         let faults = Faults {
             rng: Mutex::new(Chance(rng.next())),
@@ -119,6 +123,7 @@ impl Simulation {
             log: Arc::default(),
             rows,
             bucket: Arc::default(),
+            topics: Arc::default(),
             directory: directory(),
             facts: Arc::default(),
             trails: Vec::new(),
@@ -156,7 +161,15 @@ impl Simulation {
             door: door.clone(),
             faults: Arc::clone(&self.faults),
         });
+        let topic = Arc::new(SimTopic {
+            state: Arc::clone(&self.topics),
+            bucket: Arc::clone(&self.bucket),
+            rows: self.rows.clone(),
+            door: door.clone(),
+            faults: Arc::clone(&self.faults),
+        });
         let (catalog, registry) = (self.catalog(door), Registry::new());
+        let notifications = NotificationStage::new(catalog.clone(), topic, clock.clone(), &registry);
         let settings = DeliverySettings {
             reservation_bytes_max: RESERVATION_BYTES_MAX,
             entries_waiting_max: 12,
@@ -172,7 +185,7 @@ impl Simulation {
             &DigestSettings::default(),
             &registry,
         );
-        (delivery.unwrap(), digests.unwrap())
+        (delivery.unwrap(), digests.unwrap(), notifications.unwrap())
     }
 
     pub fn note(&mut self, what: String) {
@@ -227,7 +240,7 @@ impl Simulation {
         let door = self.door();
         let disk = self.machine.process(door.process, &door.dead);
         self.main = Some((door.clone(), disk.clone()));
-        let (delivery, digests) = self.stages(&door);
+        let (delivery, digests, notifications) = self.stages(&door);
         let (log, catalog) = (Arc::new(self.sim_log(&door)), self.catalog(&door));
         let (clock, path) = (self.clock.clone(), self.directory.path().to_owned());
         let booted = Arc::clone(&self.booted);
@@ -261,6 +274,7 @@ impl Simulation {
                 ingest: Arc::new(ingest),
                 delivery,
                 digests,
+                notifications,
                 mark: IntentMark::new(recorder.clone(), catalog),
                 recorder,
                 log,
@@ -338,6 +352,7 @@ impl Simulation {
                 drop(stages.0.run_once().await);
             }
             drop(stages.1.run_once().await);
+            drop(stages.2.run_once().await);
         });
     }
 
@@ -349,6 +364,7 @@ impl Simulation {
                 0 => drop(process.delivery.run_once().await),
                 1 => drop(process.digests.run_once().await),
                 2 => drop(process.history_stage.run_once().await),
+                4 => drop(process.notifications.run_once().await),
                 _ => drop(process.trim().await),
             }
         });
@@ -437,6 +453,7 @@ impl Simulation {
         self.note("settles".to_owned());
         self.faults.off.store(true, Ordering::SeqCst);
         self.bucket.lock().unwrap().refusing.clear();
+        self.topics.lock().unwrap().refusing.clear();
         self.machine.leave_room(u64::MAX / 2);
         if self.is_dead() {
             self.crash();
@@ -461,7 +478,7 @@ impl Simulation {
             if self.stalled == 0 && self.rng.strikes(500) {
                 self.stall_zombie().await;
             }
-            for which in [3, 0, 1, 2] {
+            for which in [3, 0, 1, 2, 4] {
                 self.call();
                 self.run_stage(which);
                 self.finish().await;
@@ -476,7 +493,7 @@ impl Simulation {
         self.finish().await;
         for minutes in [20, 65, 20] {
             self.clock.advance(Duration::from_secs(minutes * 60));
-            for which in [3, 0, 1, 2] {
+            for which in [3, 0, 1, 2, 4] {
                 self.run_stage(which);
                 self.finish().await;
             }

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use cairn_store::CatalogError;
 use cairn_store::catalog::{CatalogBackend, Work};
 use cairn_trail::bucket::{Bucket, BucketPut, OnBehalfOf, PutFailure};
+use cairn_trail::{Topic, TopicFailure};
 
 use super::super::doubles::{MemoryCatalog, Object};
 use super::gates::{Door, Faults};
@@ -106,6 +107,82 @@ impl Bucket for SimBucket {
             return Err(failure("RequestTimeout"));
         }
         self.door.pass("put done").await;
+        Ok(())
+    }
+}
+
+/// What all processes see of the topics.
+#[derive(Default)]
+pub struct TopicState {
+    /// What each topic was told of: buckets and keys.
+    pub announced: BTreeMap<String, BTreeSet<(String, String)>>,
+    /// The topics that refuse everything now.
+    pub refusing: BTreeSet<String>,
+    pub problems: Vec<String>,
+}
+
+#[derive(Clone)]
+pub struct SimTopic {
+    pub state: Arc<Mutex<TopicState>>,
+    pub bucket: Arc<Mutex<BucketState>>,
+    pub rows: MemoryCatalog,
+    pub door: Door,
+    pub faults: Arc<Faults>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Announced {
+    s3_bucket: String,
+    s3_object_key: Vec<String>,
+}
+
+impl SimTopic {
+    /// Nothing is announced that is not there, or not committed.
+    fn check_announced(&self, topic: &str, place: &(String, String)) -> Option<String> {
+        let (_, key) = place;
+        if !self.bucket.lock().unwrap().objects.contains_key(place) {
+            return Some(format!("{topic} is told of {place:?}, which is not there"));
+        }
+        let rows = self.rows.rows.lock().unwrap();
+        let mut reserved = rows.iter().filter(|((table, _), _)| *table == "trail.reservation");
+        let named = format!("\"object\":\"{key}\"");
+        let is_open = reserved.any(|(_, row)| String::from_utf8_lossy(row).contains(&named));
+        is_open.then(|| format!("{topic} is told of {key} before its commit"))
+    }
+}
+
+#[async_trait]
+impl Topic for SimTopic {
+    async fn check(&self, _topic_arn: &str, _who: &OnBehalfOf) -> Result<(), TopicFailure> {
+        Ok(())
+    }
+
+    async fn publish(&self, topic: &str, message: String, who: &OnBehalfOf) -> Result<(), TopicFailure> {
+        assert_eq!(who.account, who.trail.account());
+        let failure = |code: &str| TopicFailure { code: code.to_owned(), message: "simulated".to_owned() };
+        self.door.pass("publish").await;
+        if self.state.lock().unwrap().refusing.contains(topic) {
+            self.faults.count("publication refused in an outage");
+            return Err(failure("AuthorizationError"));
+        }
+        if self.faults.strike("publication refused") {
+            return Err(failure("InternalError"));
+        }
+        let announced: Announced = serde_json::from_str(&message).unwrap();
+        for key in announced.s3_object_key {
+            let place = (announced.s3_bucket.clone(), key);
+            let problem = self.check_announced(topic, &place);
+            let mut state = self.state.lock().unwrap();
+            state.problems.extend(problem);
+            if !state.announced.entry(topic.to_owned()).or_default().insert(place) {
+                self.faults.count("announced again");
+            }
+        }
+        if self.faults.strike("publication timed out after its effect") {
+            return Err(failure("InternalError"));
+        }
+        self.door.pass("publish done").await;
         Ok(())
     }
 }
