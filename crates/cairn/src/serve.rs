@@ -26,7 +26,7 @@ use cairn_trail::digest::{DigestSettings, DigestStage};
 use cairn_trail::history::HistoryStage;
 use cairn_trail::intents::{self, IntentMark};
 use cairn_trail::keys::{KeySettings, SigningKeys};
-use cairn_trail::{Ingest, Recorder, UndecodableReports};
+use cairn_trail::{Ingest, NotificationStage, Recorder, Topic, UndecodableReports};
 use cairn_wire::front::{Front, FrontSettings};
 use prometheus::Registry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -109,6 +109,8 @@ struct Services {
     kms: Arc<Kms>,
     s3: Arc<S3>,
     blobs: FileBlobs,
+    /// Where trails announce.
+    topic: Arc<dyn Topic>,
     keys: SigningKeys,
 }
 
@@ -262,6 +264,7 @@ fn open_services(
             keys,
         )),
         blobs,
+        topic: Arc::new(cloudtrail::NoTopics),
         keys: SigningKeys::new(
             ground.catalog.clone(),
             Arc::clone(clock),
@@ -284,6 +287,7 @@ fn open_door(
         log: Arc::clone(&ground.log),
         history: Arc::clone(&ground.history),
         bucket: Arc::clone(&services.s3) as _,
+        topic: Arc::clone(&services.topic),
         keys: services.keys.clone(),
         changed: Arc::new(move || wake.notify_waiters()),
         settings: cloudtrail::Settings::default(),
@@ -371,6 +375,9 @@ async fn start_stages(
     running.start_history(history, Arc::clone(log));
     running.start_delivery(Arc::clone(&delivery));
     running.start_digest(digest);
+    let topic = Arc::clone(&services.topic);
+    let notification = NotificationStage::new(ground.catalog.clone(), topic, Arc::clone(clock), registry)?;
+    running.start_notification(notification, &delivery);
     let intents = IntentMark::new(ground.recorder.clone(), ground.catalog.clone());
     let reports = Arc::new(UndecodableReports::new(
         Arc::clone(log),

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use cairn_core::{Clock, Timestamp};
 use cairn_store::{EventLog, History};
-use cairn_trail::UndecodableReports;
 use cairn_trail::delivery::DeliveryStage;
 use cairn_trail::digest::DigestStage;
 use cairn_trail::history::HistoryStage;
 use cairn_trail::ingest::Ingest;
 use cairn_trail::intents::IntentMark;
+use cairn_trail::{NotificationStage, UndecodableReports};
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -120,6 +120,32 @@ impl Stages {
                 Ok(stage.next_due())
             }
         });
+    }
+
+    /// Starts the notifications: they run whenever log files were committed, and by the clock where a topic refused.
+    pub fn start_notification(&mut self, stage: NotificationStage, delivery: &DeliveryStage) {
+        let (stage, committed) = (Arc::new(stage), delivery.committed());
+        let commits = committed.clone();
+        self.start(
+            "notification",
+            move || {
+                let stage = Arc::clone(&stage);
+                async move {
+                    stage.run_once().await?;
+                    Ok(stage.next_due())
+                }
+            },
+            move || *commits.borrow(),
+            move |seen| {
+                let mut committed = committed.clone();
+                async move {
+                    // It ends with delivery, which ends with the server.
+                    if committed.wait_for(|commits| *commits > seen).await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                }
+            },
+        );
     }
 
     /// Starts to report what could not be read in the log.

@@ -79,8 +79,8 @@ pub(super) fn check_topic(topic: &str) -> Result<(), AwsError> {
     ))
 }
 
-/// There are no topics in this server yet, so none takes notifications.
-pub(super) fn missing_topic() -> AwsError {
+/// The topic is not there, or its policy does not let CloudTrail publish.
+pub(super) fn unusable_topic() -> AwsError {
     AwsError::invalid(
         "InsufficientSnsTopicPolicyException",
         "SNS Topic does not exist or the topic policy is incorrect!",

@@ -21,6 +21,7 @@ mod preflight;
 mod reply;
 mod selectors;
 mod tags;
+mod topics;
 mod trails;
 
 use std::sync::Arc;
@@ -29,13 +30,14 @@ use async_trait::async_trait;
 use cairn_core::TrailArn;
 use cairn_store::catalog::Catalog;
 use cairn_store::{EventLog, History};
-use cairn_trail::{Bucket, SigningKeys};
+use cairn_trail::{Bucket, SigningKeys, Topic};
 use cairn_wire::{AwsError, Call, Reply};
 use serde_json::Value;
 
 use crate::service::{Access, Caller, EventKind, Operation, Service, Target};
 use failure::Failure;
 use lookup::Throttle;
+pub use topics::{NoTopics, Topics};
 
 /// Trails in a region, shadows of multi-region trails included.
 pub const TRAILS_PER_REGION_MAX: usize = 5;
@@ -68,6 +70,8 @@ pub struct Deps {
     pub history: Arc<dyn History>,
     /// The buckets that trails deliver to.
     pub bucket: Arc<dyn Bucket>,
+    /// The topics that trails announce their log files on.
+    pub topic: Arc<dyn Topic>,
     /// The keys that digests are signed with.
     pub keys: SigningKeys,
     /// Called after every change of a trail: wakes the stages.

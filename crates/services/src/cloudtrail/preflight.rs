@@ -1,12 +1,14 @@
-//! What is tried before a trail is made or changed: whether its bucket takes files in the trail's name.
+//! What is tried before a trail is made or changed: whether its bucket takes files in the trail's name, and its topic
+//! messages.
 //!
 //! The real service reads the bucket's ACL and puts an empty object at the head of each folder that the trail will
-//! write to. These markers stay, even where the call then fails.
+//! write to. These markers stay, even where the call then fails. The topic is told `CloudTrail validation message.` each
+//! time that a trail which has one is made or changed.
 
 use bytes::Bytes;
 use cairn_core::logfile::account_root;
 use cairn_trail::bucket::OnBehalfOf;
-use cairn_trail::{Bucket, BucketPut, PutFailure, Trail};
+use cairn_trail::{Bucket, BucketPut, PutFailure, Topic, TopicFailure, Trail};
 use cairn_wire::AwsError;
 
 use super::destinations;
@@ -17,7 +19,7 @@ pub(super) async fn check_bucket(
     trail: &Trail,
     folders: &[&str],
 ) -> Result<(), AwsError> {
-    let who = OnBehalfOf { trail: trail.arn.clone(), account: trail.arn.account() };
+    let who = on_behalf_of(trail);
     let refused = |failure| bucket_error(&trail.bucket, failure);
     bucket.check_acl(&trail.bucket, &who).await.map_err(refused)?;
     for folder in folders {
@@ -35,7 +37,7 @@ pub(super) async fn check_bucket(
 
 /// Checks that `trail` can encrypt its log files under its KMS key; says the key's ARN.
 pub(super) async fn check_key(bucket: &dyn Bucket, trail: &Trail, key: &str) -> Result<String, AwsError> {
-    let who = OnBehalfOf { trail: trail.arn.clone(), account: trail.arn.account() };
+    let who = on_behalf_of(trail);
     bucket.check_key(&trail.bucket, key, &who).await.map_err(|failure| match failure.code.as_str() {
         "KMS.DisabledException" | "KMS.KMSInvalidStateException" => {
             AwsError::invalid("KmsException", failure.message)
@@ -43,6 +45,35 @@ pub(super) async fn check_key(bucket: &dyn Bucket, trail: &Trail, key: &str) -> 
         "InternalError" | "InternalFailure" => AwsError::internal(failure),
         _ => destinations::unusable_kms_key(&trail.bucket, key),
     })
+}
+
+/// What a trail's topic is told when the trail is made or changed.
+const VALIDATION_MESSAGE: &str = "CloudTrail validation message.";
+
+/// Checks that the trail's topic, where it has one, is there and lets CloudTrail publish.
+pub(super) async fn check_topic(topic: &dyn Topic, trail: &Trail) -> Result<(), AwsError> {
+    let Some(topic_arn) = trail.sns_topic_arn() else { return Ok(()) };
+    topic.check(&topic_arn, &on_behalf_of(trail)).await.map_err(topic_error)
+}
+
+/// Publishes the validation message on the trail's topic, where it has one.
+pub(super) async fn validate_topic(topic: &dyn Topic, trail: &Trail) -> Result<(), AwsError> {
+    let Some(topic_arn) = trail.sns_topic_arn() else { return Ok(()) };
+    let message = VALIDATION_MESSAGE.to_owned();
+    topic.publish(&topic_arn, message, &on_behalf_of(trail)).await.map_err(topic_error)
+}
+
+fn on_behalf_of(trail: &Trail) -> OnBehalfOf {
+    OnBehalfOf { trail: trail.arn.clone(), account: trail.arn.account() }
+}
+
+fn topic_error(failure: TopicFailure) -> AwsError {
+    if is_internal(&failure.code) { AwsError::internal(failure) } else { destinations::unusable_topic() }
+}
+
+/// Codes that say nothing of the destination.
+fn is_internal(code: &str) -> bool {
+    matches!(code, "InternalError" | "InternalFailure" | "ServiceUnavailable" | "SlowDown")
 }
 
 /// The folders that a trail of this configuration writes to.
@@ -60,9 +91,7 @@ fn bucket_error(bucket: &str, failure: PutFailure) -> AwsError {
         "NoSuchBucket" => {
             AwsError::invalid("S3BucketDoesNotExistException", format!("S3 bucket {bucket} does not exist!"))
         }
-        "InternalError" | "InternalFailure" | "ServiceUnavailable" | "SlowDown" => {
-            AwsError::internal(failure)
-        }
+        code if is_internal(code) => AwsError::internal(failure),
         // Denied by its policy, owned by another account, or otherwise not fit to deliver to.
         _ => AwsError::invalid(
             "InsufficientS3BucketPolicyException",

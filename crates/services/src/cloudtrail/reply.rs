@@ -80,7 +80,7 @@ fn shown(trail: &Trail, home: Option<Home>) -> Value {
         s3_bucket_name: &trail.bucket,
         s3_key_prefix: trail.key_prefix.as_deref(),
         sns_topic_name: trail.sns_topic.as_deref(),
-        sns_topic_arn: trail.sns_topic.as_deref().map(|topic| sns_topic_arn(trail, topic)),
+        sns_topic_arn: trail.sns_topic_arn(),
         include_global_service_events: trail.include_global_service_events,
         is_multi_region_trail: trail.multi_region,
         home_region: home.as_ref().map(|home| home.region.clone()),
@@ -94,13 +94,4 @@ fn shown(trail: &Trail, home: Option<Home>) -> Value {
         is_organization_trail: trail.organization,
     };
     serde_json::to_value(shown).expect("texts and booleans serialise to JSON")
-}
-
-/// A topic given by its short name is one of the trail's account and home region.
-fn sns_topic_arn(trail: &Trail, topic: &str) -> String {
-    if topic.starts_with("arn:") {
-        topic.to_owned()
-    } else {
-        format!("arn:aws:sns:{}:{}:{topic}", trail.arn.region(), trail.arn.account())
-    }
 }

@@ -175,13 +175,11 @@ impl CloudTrail {
         self.deps.catalog.read(move |tx| existing_trail(tx, &arn, &account)).await
     }
 
-    /// Tries the bucket, then looks for the other destinations, in the real service's order. Says the ARN of the KMS key,
-    /// where the trail names one.
+    /// Tries the bucket, then looks for the other destinations, in the real service's order; the topic is told last, once
+    /// nothing else is wrong. Says the ARN of the KMS key, where the trail names one.
     async fn check_destinations(&self, trail: &Trail) -> Result<Option<String>, AwsError> {
         preflight::check_bucket(self.deps.bucket.as_ref(), trail, preflight::folders(trail)).await?;
-        if trail.sns_topic.is_some() {
-            return Err(destinations::missing_topic());
-        }
+        preflight::check_topic(self.deps.topic.as_ref(), trail).await?;
         let key_arn = match &trail.kms_key_id {
             Some(key) => Some(preflight::check_key(self.deps.bucket.as_ref(), trail, key).await?),
             None => None,
@@ -189,6 +187,7 @@ impl CloudTrail {
         if trail.cloud_watch_logs_group_arn.is_some() {
             return Err(destinations::denied_log_group());
         }
+        preflight::validate_topic(self.deps.topic.as_ref(), trail).await?;
         Ok(key_arn)
     }
 }

@@ -82,6 +82,7 @@ async fn the_status_shows_what_the_stages_wrote() {
         latest_delivery_attempt_at: time(1_795_262_460_000),
         latest_digest_delivery_at: time(1_795_262_400_000),
         latest_digest_delivery_error: Some("NoSuchBucket".into()),
+        ..TrailStatus::default()
     };
     let key = trail_key(&arn(REGION, "audit").parse().unwrap());
     world.catalog.write(move |tx| STATUSES.put(tx, key.bytes(), &status)).await.unwrap();

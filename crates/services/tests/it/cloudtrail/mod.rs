@@ -9,6 +9,7 @@ mod selectors;
 mod shadows;
 mod tags;
 mod terraform;
+mod topics;
 mod trails;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cairn_core::{AccountId, Clock, EventId, Principal, Region, Timestamp};
-use cairn_services::cloudtrail::{CloudTrail, Deps, Settings};
+use cairn_services::cloudtrail::{CloudTrail, Deps, Settings, Topics};
 use cairn_services::service::{Caller, Service};
 use cairn_store::History;
 use cairn_store::catalog::{Catalog, sqlite};
@@ -38,6 +39,7 @@ pub(crate) struct World {
     service: CloudTrail,
     pub(crate) catalog: Catalog,
     pub(crate) bucket: Arc<TestBucket>,
+    pub(crate) topics: Arc<topics::TestTopics>,
     pub(crate) log: Arc<TestLog>,
     pub(crate) history: Arc<TestHistory>,
     pub(crate) changes: Arc<AtomicUsize>,
@@ -58,6 +60,7 @@ impl World {
         let catalog = sqlite::open(&folder.path().join("catalog.db")).unwrap();
         let (bucket, log, history) =
             (Arc::<TestBucket>::default(), Arc::<TestLog>::default(), Arc::<TestHistory>::default());
+        let topics = Arc::<topics::TestTopics>::default();
         let clock = Arc::new(TestClock::new(Timestamp::parse_iso("2026-11-21T12:00:00Z").unwrap()));
         let changes = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&changes);
@@ -66,13 +69,14 @@ impl World {
             log: log.clone(),
             history: history.clone(),
             bucket: bucket.clone(),
+            topic: Arc::new(Topics::new(topics.clone())),
             keys: SigningKeys::new(catalog.clone(), clock.clone(), KeySettings::default(), fixed_sealer()),
             changed: Arc::new(move || {
                 counted.fetch_add(1, Ordering::SeqCst);
             }),
             settings,
         });
-        Self { service, catalog, bucket, log, history, changes, clock, _folder: folder }
+        Self { service, catalog, bucket, topics, log, history, changes, clock, _folder: folder }
     }
 
     /// A world with the trail `audit`, which delivers to `logs`.
