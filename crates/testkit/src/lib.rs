@@ -9,6 +9,7 @@ pub mod disk;
 mod events;
 mod fixtures;
 mod log;
+mod queues;
 mod seal;
 
 pub use catalog::memory_catalog;
@@ -16,6 +17,7 @@ pub use chance::Chance;
 pub use events::{SAMPLE_ACCOUNT, SampleEvents};
 pub use fixtures::fixtures;
 pub use log::memory_log;
+pub use queues::memory_queues;
 pub use seal::fixed_sealer;
 
 use std::sync::Mutex;

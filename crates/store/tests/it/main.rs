@@ -10,3 +10,5 @@ mod history;
 mod log;
 mod log_damage;
 mod log_power;
+mod queues;
+mod queues_model;
