@@ -2,10 +2,11 @@
 //!
 //! A message is kept once for each protocol, however many subscribers it is owed to, and goes with the last of them.
 //! Invariants: everything owed has a row in [`DUE`], but what waits behind an earlier message of its lane (one
-//! subscription's group of a FIFO topic): that gets its row when the earlier one is settled.
+//! subscription's group of a FIFO topic): that gets its row when the earlier one is settled. A subscription that is owed
+//! something has one row in [`HEADS`], however much it is: so one that takes nothing hides no other.
 
 use cairn_core::Timestamp;
-use cairn_store::catalog::Key;
+use cairn_store::catalog::{Key, prefix_end};
 use cairn_store::{CatalogError, Sealer, Table, Tx};
 
 use super::arn::SubscriptionArn;
@@ -14,8 +15,14 @@ use crate::failure::Failure;
 
 /// What is owed, by [`Owed::row`].
 pub(super) const OWED: Table<Owed> = Table::new("sns.owed", 1);
-/// When what is owed is due, by [`Owed::due_row`].
+/// When what is owed is due, by [`Owed::due_row`]: by subscription and time.
 const DUE: Table<OwedName> = Table::new("sns.owed_due", 1);
+/// The subscriptions that something is owed to, by the time of what is due first.
+const HEADS: Table<SubscriptionArn> = Table::new("sns.owed_head", 1);
+/// The time that a subscription has in [`HEADS`], in milliseconds.
+const HEAD_TIMES: Table<u64> = Table::new("sns.owed_head_time", 1);
+/// Since when what is owed is owed, by its place: the first is the oldest.
+const OLDEST: Table<Timestamp> = Table::new("sns.owed_since", 1);
 /// Messages that are owed, sealed, by id and protocol.
 const MESSAGES_NAME: &str = "sns.owed_message";
 const MESSAGES: Table<String> = Table::new(MESSAGES_NAME, 1);
@@ -54,12 +61,41 @@ impl Owed {
     }
 
     fn due_row(&self) -> Key {
-        due_prefix(self.due_at).text(&self.subscription.to_string()).number(self.place)
+        self.subscription.row().number(due_ms(self.due_at)).number(self.place)
     }
 }
 
-fn due_prefix(at: Timestamp) -> Key {
-    Key::new().number(u64::try_from(at.millis()).unwrap_or_default())
+fn due_ms(at: Timestamp) -> u64 {
+    u64::try_from(at.millis()).unwrap_or_default()
+}
+
+fn head_row(due_ms: u64, subscription: &SubscriptionArn) -> Key {
+    Key::new().number(due_ms).text(&subscription.to_string())
+}
+
+/// Sets the subscription's row in [`HEADS`] after its rows in [`DUE`] have changed.
+fn set_head(tx: &mut dyn Tx, subscription: &SubscriptionArn) -> Result<(), CatalogError> {
+    let own = subscription.row();
+    let before = HEAD_TIMES.get(tx, own.bytes())?;
+    let end = prefix_end(own.bytes());
+    let first = DUE.scan(tx, own.bytes(), end.as_deref(), 1)?.pop();
+    let now = match first {
+        Some((_, name)) => OWED.get(tx, name.row().bytes())?.map(|owed| due_ms(owed.due_at)),
+        None => None,
+    };
+    if now == before {
+        return Ok(());
+    }
+    if let Some(before) = before {
+        HEADS.delete(tx, head_row(before, subscription).bytes())?;
+    }
+    match now {
+        Some(now) => {
+            HEADS.put(tx, head_row(now, subscription).bytes(), subscription)?;
+            HEAD_TIMES.put(tx, own.bytes(), &now)
+        }
+        None => HEAD_TIMES.delete(tx, own.bytes()).map(drop),
+    }
 }
 
 /// Writes down that `notification` is owed to `creditors`, all of one protocol and of its message id. Their places are
@@ -85,8 +121,10 @@ pub(super) fn owe(
         let waits = owed.group.is_some() && is_owed(tx, &owed.subscription, owed.group.as_deref())?;
         let name = owed.name();
         OWED.put(tx, name.row().bytes(), &owed)?;
+        OLDEST.put(tx, Key::new().number(owed.place).bytes(), &owed.since)?;
         if !waits {
             DUE.put(tx, owed.due_row().bytes(), &name)?;
+            set_head(tx, &owed.subscription)?;
         }
     }
     NEXT_PLACE.put(tx, &[], &place)
@@ -101,20 +139,43 @@ pub(super) fn is_owed(
     Ok(OWED.count_prefix(tx, lane_row(subscription, group).bytes(), 1)? > 0)
 }
 
-/// Up to `limit` deliveries that are due at `now`, the longest due first.
-pub(super) fn due(tx: &mut dyn Tx, now: Timestamp, limit: usize) -> Result<Vec<Owed>, CatalogError> {
-    let until = due_prefix(now.plus(std::time::Duration::from_millis(1)));
+/// Up to `limit` subscriptions to which something is due at `now`, the longest due first.
+pub(super) fn due_subscriptions(
+    tx: &mut dyn Tx,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<SubscriptionArn>, CatalogError> {
+    let until = Key::new().number(due_ms(now) + 1);
+    let found = HEADS.scan(tx, &[], Some(until.bytes()), limit)?;
+    Ok(found.into_iter().map(|(_, subscription)| subscription).collect())
+}
+
+/// Up to `limit` deliveries to a subscription that are due at `now`, the longest due first.
+pub(super) fn due(
+    tx: &mut dyn Tx,
+    subscription: &SubscriptionArn,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<Owed>, CatalogError> {
+    let until = subscription.row().number(due_ms(now) + 1);
     let mut found = Vec::new();
-    for (_, name) in DUE.scan(tx, &[], Some(until.bytes()), limit)? {
+    for (_, name) in DUE.scan(tx, subscription.row().bytes(), Some(until.bytes()), limit)? {
         found.extend(OWED.get(tx, name.row().bytes())?);
     }
     Ok(found)
 }
 
-/// When the next delivery is due, which may be past.
-pub(super) fn next_due(tx: &mut dyn Tx) -> Result<Option<Timestamp>, CatalogError> {
-    let Some((_, name)) = DUE.scan(tx, &[], None, 1)?.pop() else { return Ok(None) };
-    Ok(OWED.get(tx, name.row().bytes())?.map(|owed| owed.due_at))
+/// When, past `after`, the next delivery to a subscription becomes due that has none due yet.
+pub(super) fn next_due(tx: &mut dyn Tx, after: Timestamp) -> Result<Option<Timestamp>, CatalogError> {
+    let from = Key::new().number(due_ms(after) + 1);
+    let Some((_, subscription)) = HEADS.scan(tx, from.bytes(), None, 1)?.pop() else { return Ok(None) };
+    let due_ms = HEAD_TIMES.get(tx, subscription.row().bytes())?;
+    Ok(due_ms.and_then(|ms| i64::try_from(ms).ok()).map(Timestamp::from_millis))
+}
+
+/// When what is owed longest was written down.
+pub(super) fn oldest_since(tx: &mut dyn Tx) -> Result<Option<Timestamp>, CatalogError> {
+    Ok(OLDEST.scan(tx, &[], None, 1)?.pop().map(|(_, since)| since))
 }
 
 /// The message of an owed delivery.
@@ -151,7 +212,8 @@ pub(super) fn postpone(
     kept.due_at = due_at;
     kept.last_failure = Some(failure);
     DUE.put(tx, kept.due_row().bytes(), &kept.name())?;
-    OWED.put(tx, row.bytes(), &kept)
+    OWED.put(tx, row.bytes(), &kept)?;
+    set_head(tx, &kept.subscription)
 }
 
 /// Strikes a delivery out: it was made, or given up. The next of its lane is due at `now`.
@@ -168,13 +230,17 @@ pub(super) fn settle(tx: &mut dyn Tx, owed: &Owed, now: Timestamp) -> Result<(),
     } else {
         CREDITORS.put(tx, message.bytes(), &left)?;
     }
-    let Some(group) = &kept.group else { return Ok(()) };
-    let lane = lane_row(&kept.subscription, Some(group));
-    let end = cairn_store::catalog::prefix_end(lane.bytes());
-    let Some((_, mut next)) = OWED.scan(tx, lane.bytes(), end.as_deref(), 1)?.pop() else { return Ok(()) };
-    next.due_at = next.due_at.max(now);
-    OWED.put(tx, next.name().row().bytes(), &next)?;
-    DUE.put(tx, next.due_row().bytes(), &next.name())
+    OLDEST.delete(tx, Key::new().number(kept.place).bytes())?;
+    if let Some(group) = &kept.group {
+        let lane = lane_row(&kept.subscription, Some(group));
+        let end = prefix_end(lane.bytes());
+        if let Some((_, mut next)) = OWED.scan(tx, lane.bytes(), end.as_deref(), 1)?.pop() {
+            next.due_at = next.due_at.max(now);
+            OWED.put(tx, next.name().row().bytes(), &next)?;
+            DUE.put(tx, next.due_row().bytes(), &next.name())?;
+        }
+    }
+    set_head(tx, &kept.subscription)
 }
 
 /// How much is owed; at most `limit` is counted.
@@ -227,6 +293,14 @@ mod tests {
         catalog.write(work).await.unwrap()
     }
 
+    fn due_to_all(tx: &mut dyn Tx, now: Timestamp) -> Result<Vec<Owed>, CatalogError> {
+        let mut found = Vec::new();
+        for subscription in due_subscriptions(tx, now, 10)? {
+            found.extend(due(tx, &subscription, now, 10)?);
+        }
+        Ok(found)
+    }
+
     #[tokio::test]
     async fn what_is_owed_is_due_until_it_is_settled_and_its_message_goes_with_the_last() {
         let catalog = memory_catalog();
@@ -239,17 +313,17 @@ mod tests {
             )
         })
         .await;
-        assert!(tx(&catalog, |tx| due(tx, at(9), 10)).await.is_empty());
-        let found = tx(&catalog, |tx| due(tx, at(10), 10)).await;
+        assert!(tx(&catalog, |tx| due_to_all(tx, at(9))).await.is_empty());
+        let found = tx(&catalog, |tx| due_to_all(tx, at(10))).await;
         assert_eq!(found.len(), 2);
         let (first, second) = (found[0].clone(), found[1].clone());
         let failed = first.clone();
         tx(&catalog, move |tx| postpone(tx, &failed, at(20), ("E".into(), "x".into()))).await;
-        assert_eq!(tx(&catalog, |tx| due(tx, at(19), 10)).await, std::slice::from_ref(&second));
+        assert_eq!(tx(&catalog, |tx| due_to_all(tx, at(19))).await, std::slice::from_ref(&second));
         let paid = second.clone();
         tx(&catalog, move |tx| settle(tx, &paid, at(19))).await;
-        assert_eq!(tx(&catalog, next_due).await, Some(at(20)));
-        let last = tx(&catalog, |tx| due(tx, at(20), 10)).await.remove(0);
+        assert_eq!(tx(&catalog, |tx| next_due(tx, at(19))).await, Some(at(20)));
+        let last = tx(&catalog, |tx| due_to_all(tx, at(20))).await.remove(0);
         assert_eq!((last.attempts, last.since), (1, at(10)));
         let looked = last.clone();
         assert!(tx(&catalog, move |tx| Ok(message(tx, &fixed_sealer(), &looked).unwrap())).await.is_some());
@@ -259,7 +333,7 @@ mod tests {
             .await;
         assert!(tx(&catalog, move |tx| Ok(message(tx, &fixed_sealer(), &last).unwrap())).await.is_none());
         assert_eq!(tx(&catalog, |tx| count(tx, 10)).await, 0);
-        assert_eq!(tx(&catalog, next_due).await, None);
+        assert_eq!(tx(&catalog, |tx| next_due(tx, at(0))).await, None);
     }
 
     #[tokio::test]
@@ -276,13 +350,13 @@ mod tests {
         })
         .await;
         let ids = |found: &[Owed]| found.iter().map(|owed| owed.message_id.clone()).collect::<Vec<_>>();
-        let found = tx(&catalog, |tx| due(tx, at(10), 10)).await;
+        let found = tx(&catalog, |tx| due_to_all(tx, at(10))).await;
         assert_eq!(ids(&found), ["m1", "m3"]);
         let failed = found[0].clone();
         tx(&catalog, move |tx| postpone(tx, &failed, at(30), ("E".into(), "x".into()))).await;
-        assert_eq!(ids(&tx(&catalog, |tx| due(tx, at(29), 10)).await), ["m3"]);
+        assert_eq!(ids(&tx(&catalog, |tx| due_to_all(tx, at(29))).await), ["m3"]);
         let paid = found[0].clone();
         tx(&catalog, move |tx| settle(tx, &paid, at(12).plus(Duration::from_secs(1)))).await;
-        assert_eq!(ids(&tx(&catalog, |tx| due(tx, at(13), 10)).await), ["m3", "m2"]);
+        assert_eq!(ids(&tx(&catalog, |tx| due_to_all(tx, at(13))).await), ["m3", "m2"]);
     }
 }
