@@ -210,6 +210,8 @@ def drive_bucket_settings(s3, bucket):
     # boto3 still has the older names of two calls.
     refused("NoSuchLifecycleConfiguration", s3.get_bucket_lifecycle, Bucket=bucket)
     s3.get_bucket_notification(Bucket=bucket)
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
+    s3.put_bucket_notification(Bucket=bucket, NotificationConfiguration={})
 
 
 def drive_objects(s3, bucket):
@@ -399,7 +401,6 @@ UNSUPPORTED = {
 # Names of operations in records, where they differ.
 RECORDED_AS = {
     "PutBucketLifecycleConfiguration": "PutBucketLifecycle",
-    "PutBucketNotificationConfiguration": "PutBucketNotification",
     "PutBucketAccelerateConfiguration": "PutAccelerateConfiguration",
 }
 # Operations that do not travel by themselves: presigned by clients, sent to other endpoints, or over event streams.

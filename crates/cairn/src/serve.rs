@@ -378,6 +378,7 @@ async fn start_stages(
     let topic = Arc::clone(&services.topic);
     let notification = NotificationStage::new(ground.catalog.clone(), topic, Arc::clone(clock), registry)?;
     running.start_notification(notification, &delivery);
+    running.start_events(services.s3.event_stage(registry)?);
     let intents = IntentMark::new(ground.recorder.clone(), ground.catalog.clone());
     let reports = Arc::new(UndecodableReports::new(
         Arc::clone(log),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_core::{Clock, Timestamp};
+use cairn_services::s3::EventStage;
 use cairn_store::{EventLog, History};
 use cairn_trail::delivery::DeliveryStage;
 use cairn_trail::digest::DigestStage;
@@ -95,6 +96,27 @@ impl Stages {
             move |seen| {
                 let log = Arc::clone(&log);
                 async move { log.wait_past(seen).await }
+            },
+        );
+    }
+
+    /// Starts to send the events of buckets: whenever something is owed.
+    pub fn start_events(&mut self, stage: EventStage) {
+        let stage = Arc::new(stage);
+        let (marks, waits) = (Arc::clone(&stage), Arc::clone(&stage));
+        self.start(
+            "s3 events",
+            move || {
+                let stage = Arc::clone(&stage);
+                async move {
+                    stage.run_once().await?;
+                    Ok(stage.next_due())
+                }
+            },
+            move || marks.mark(),
+            move |mark| {
+                let stage = Arc::clone(&waits);
+                async move { stage.wait_past(mark).await }
             },
         );
     }

@@ -47,7 +47,7 @@ pub struct RequestFacts {
     pub user_agent: Option<String>,
     /// The query's names and values, decoded, in the request's order, without those of the signature.
     pub query: Vec<(String, String)>,
-    /// Headers in lower case: `x-amz-*` and `content-*`, `cache-control`, `expires`, `if-*`, `range`.
+    /// Headers in lower case: `x-amz-*`, `x-amzn-trace-id` and `content-*`, `cache-control`, `expires`, `if-*`, `range`.
     pub headers: Vec<(String, String)>,
 }
 
@@ -181,8 +181,8 @@ pub struct AwsError {
     pub message: String,
     /// The HTTP status.
     pub status: u16,
-    /// Further members of the error document: S3's `BucketName`, `Key`, `Condition`.
-    pub members: Vec<(&'static str, String)>,
+    /// Further members of the error document: S3's `BucketName`, `Key`, `ArgumentName1`.
+    pub members: Vec<(Cow<'static, str>, String)>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -214,8 +214,8 @@ impl AwsError {
 
     /// The same error with a further member in its document.
     #[must_use]
-    pub fn with_member(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.members.push((name, value.into()));
+    pub fn with_member(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        self.members.push((name.into(), value.into()));
         self
     }
 }

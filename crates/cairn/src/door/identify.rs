@@ -220,6 +220,6 @@ mod tests {
         let (parts, ()) = http::Request::builder().uri("/").body(()).expect("a request").into_parts();
         let refused = stranger.verify_whole(&parts, b"", Timestamp::from_seconds(0)).unwrap_err();
         assert_eq!((refused.status, &*refused.code), (403, "InvalidAccessKeyId"));
-        assert_eq!(refused.members, [("AWSAccessKeyId", "AKIAX".to_owned())]);
+        assert_eq!(refused.members, [("AWSAccessKeyId".into(), "AKIAX".to_owned())]);
     }
 }

@@ -153,6 +153,11 @@ impl ObjectAcl {
     }
 }
 
+/// The ACL that an object has.
+pub(super) fn canned(attributes: &Attributes) -> CannedAcl {
+    attributes.acl.as_ref().map(|acl| acl.canned).unwrap_or_default()
+}
+
 /// Makes of the ACL that a new object asks for what its bucket keeps of it.
 pub(super) fn settle(bucket: &Bucket, attributes: &mut Attributes) -> Result<(), Failure> {
     let Some(mut acl) = attributes.acl.take() else { return Ok(()) };

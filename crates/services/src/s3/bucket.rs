@@ -52,6 +52,7 @@ impl S3 {
             object_ownership: wanted_ownership(params)?,
             acl: CannedAcl::requested(params)?.unwrap_or_default(),
             object_lock: locked.then(ObjectLock::default),
+            notifications: Vec::new(),
         };
         check_acl(&bucket)?;
         let in_first_region = caller.region.as_str() == FIRST_REGION;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use cairn_core::Timestamp;
 use cairn_store::catalog::prefix_end;
 use cairn_store::{BlobId, Tx};
 use cairn_wire::{Call, Reply};
@@ -15,6 +14,8 @@ use super::condition::WriteConditions;
 use super::error::{Failure, bad_digest, entity_too_large, fail, invalid_request, malformed_xml};
 use super::garbage::discard;
 use super::multipart::UploadName;
+use super::notify::debt::{self, Owed};
+use super::notify::{Cause, Kind, Origin};
 use super::params::Params;
 use super::parts::PART_NUMBER_MAX;
 use super::put::quoted;
@@ -45,7 +46,7 @@ struct Wanted {
     kind: Option<String>,
     conditions: WriteConditions,
     random: String,
-    now: Timestamp,
+    cause: Cause,
 }
 
 impl S3 {
@@ -64,9 +65,14 @@ impl S3 {
             kind: params.text("ChecksumType").map(str::to_owned),
             conditions: WriteConditions::of(params)?,
             random: self.random_id(),
-            now: caller.now,
+            cause: Cause {
+                kind: Kind::CompleteMultipartUpload,
+                at: caller.now,
+                origin: Origin::of(caller, call),
+            },
         };
-        let (placed, freed) = self.catalog.write(move |tx| complete(tx, &wanted)).await?;
+        let (placed, freed, owed) = self.catalog.write(move |tx| complete(tx, &wanted)).await?;
+        self.events.announce(owed);
         self.remove_freed(freed).await;
         let host = call.request.host.as_str();
         let mut reply = json!({
@@ -86,7 +92,7 @@ impl S3 {
     }
 }
 
-fn complete(tx: &mut dyn Tx, wanted: &Wanted) -> Result<(Placed, Vec<BlobId>), Failure> {
+fn complete(tx: &mut dyn Tx, wanted: &Wanted) -> Result<(Placed, Vec<BlobId>, Owed), Failure> {
     let at = &wanted.at;
     let (bucket, upload) = at.find(tx)?;
     if wanted.kind.as_ref().is_some_and(|kind| kind != upload.kind.name()) {
@@ -98,7 +104,7 @@ fn complete(tx: &mut dyn Tx, wanted: &Wanted) -> Result<(Placed, Vec<BlobId>), F
     let parts = chosen_parts(wanted, &upload, &mut uploaded)?;
     wanted.conditions.check(&at.key, version::latest(tx, &bucket.name, &at.key)?.as_ref())?;
     let mut object = object_of(&parts, &upload, wanted)?;
-    object.attributes.settle(&bucket, wanted.now)?;
+    object.attributes.settle(&bucket, wanted.cause.at)?;
     let pieces = parts
         .into_iter()
         .map(|part| Piece {
@@ -114,14 +120,15 @@ fn complete(tx: &mut dyn Tx, wanted: &Wanted) -> Result<(Placed, Vec<BlobId>), F
     discard(tx, &unused)?;
     let new = NewVersion {
         key: at.key.clone(),
-        at: wanted.now,
+        at: wanted.cause.at,
         random: wanted.random.clone(),
         object: Some(object),
         pieces: Some(pieces),
     };
     let placed = version::place(tx, &bucket, &new)?;
     let freed = unused.into_iter().chain(placed.freed.clone()).collect();
-    Ok((placed, freed))
+    let owed = debt::owe(tx, &bucket, &wanted.cause.of_version(&bucket, &placed.version))?;
+    Ok((placed, freed, owed))
 }
 
 fn uploaded_parts(tx: &mut dyn Tx, at: &UploadName) -> Result<BTreeMap<u32, Part>, Failure> {

@@ -10,6 +10,7 @@ use super::condition::{ReadConditions, WriteConditions};
 use super::content::{Found, Opened, PUT_SIZE_BYTES_MAX};
 use super::encryption::Asked;
 use super::error::{Failure, access_denied, fail, invalid_argument, invalid_request};
+use super::notify::{Cause, Kind, Origin};
 use super::params::Params;
 use super::put::{quoted, simple_object};
 use super::state::Attributes;
@@ -78,7 +79,8 @@ impl S3 {
         let body = self.body_of(opened, 0, size_bytes, from);
         let stored = self.store(body, &claim, algorithm, Some(&to.key)).await?;
         let object = simple_object(&stored, attributes, to.encryption);
-        let placed = self.place_object(params.bucket(), params.key(), object, conditions, caller.now).await?;
+        let cause = Cause { kind: Kind::Copy, at: caller.now, origin: Origin::of(caller, call) };
+        let placed = self.place_object(params.bucket(), params.key(), object, conditions, cause).await?;
         let mut result = Map::new();
         result.insert("LastModified".into(), placed.version.modified_at.seconds().into());
         if let Some(object) = &placed.version.object {

@@ -1,6 +1,5 @@
 //! DeleteObject and DeleteObjects.
 
-use cairn_core::Timestamp;
 use cairn_store::{BlobId, Tx};
 use cairn_wire::{Call, Reply};
 use serde_json::{Map, Value, json};
@@ -9,6 +8,8 @@ use super::S3;
 use super::attributes;
 use super::condition::etag_matches;
 use super::error::{Failure, malformed_xml, no_such_key, not_implemented, precondition_failed};
+use super::notify::debt::{self, Owed};
+use super::notify::{Cause, Happening, Kind, Origin};
 use super::params::Params;
 use super::state::{Bucket, NULL_VERSION, Versioning};
 use super::version::{self, NewVersion};
@@ -36,6 +37,7 @@ struct Deleted {
     /// The version that is gone or was put on top.
     version_id: Option<String>,
     freed: Vec<BlobId>,
+    owed: Owed,
 }
 
 impl S3 {
@@ -52,14 +54,16 @@ impl S3 {
             random: self.random_id(),
             bypass: params.flag("BypassGovernanceRetention"),
         };
-        let (bucket, now) = (params.bucket().to_owned(), caller.now);
+        let bucket = params.bucket().to_owned();
+        let cause = Cause { kind: Kind::Delete, at: caller.now, origin: Origin::of(caller, call) };
         let deleted = self
             .catalog
             .write(move |tx| {
                 let bucket = version::bucket(tx, &bucket)?;
-                delete(tx, &bucket, &deletion, now)
+                delete(tx, &bucket, &deletion, &cause)
             })
             .await?;
+        self.events.announce(deleted.owed);
         self.remove_freed(deleted.freed).await;
         let mut reply = Map::new();
         if deleted.marker {
@@ -94,14 +98,15 @@ impl S3 {
                 Err(refusal) => outcomes.push((deletion, Err(refusal))),
             }
         }
-        let (bucket, now) = (params.bucket().to_owned(), caller.now);
+        let bucket = params.bucket().to_owned();
+        let cause = Cause { kind: Kind::Delete, at: caller.now, origin: Origin::of(caller, call) };
         let done = self
             .catalog
             .write(move |tx| {
                 let bucket = version::bucket(tx, &bucket)?;
                 let mut outcomes = Vec::with_capacity(deletions.len());
                 for deletion in &deletions {
-                    match delete(tx, &bucket, deletion, now) {
+                    match delete(tx, &bucket, deletion, &cause) {
                         // A fault of the server's ends the whole transaction; what a client can mend ends its own key.
                         Err(failure) if failure.0.status >= 500 => return Err(failure),
                         outcome => outcomes.push((deletion.clone(), outcome)),
@@ -112,6 +117,7 @@ impl S3 {
             .await?;
         outcomes.extend(done);
         let (mut shown, mut errors, mut freed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut owed = Owed::default();
         for (deletion, outcome) in outcomes {
             match outcome {
                 Ok(deleted) => {
@@ -119,10 +125,12 @@ impl S3 {
                         shown.push(shown_deletion(&deletion, &deleted));
                     }
                     freed.extend(deleted.freed);
+                    owed = owed.and(deleted.owed);
                 }
                 Err(failure) => errors.push(shown_error(&deletion, &failure)),
             }
         }
+        self.events.announce(owed);
         self.remove_freed(freed).await;
         let mut reply = Map::new();
         for (member, list) in [("Deleted", shown), ("Errors", errors)] {
@@ -134,7 +142,7 @@ impl S3 {
     }
 }
 
-fn delete(tx: &mut dyn Tx, bucket: &Bucket, deletion: &Deletion, now: Timestamp) -> Result<Deleted, Failure> {
+fn delete(tx: &mut dyn Tx, bucket: &Bucket, deletion: &Deletion, cause: &Cause) -> Result<Deleted, Failure> {
     let key = deletion.key.as_str();
     if let Some(wanted) = &deletion.if_match {
         let newest = version::latest(tx, &bucket.name, key)?;
@@ -143,34 +151,39 @@ fn delete(tx: &mut dyn Tx, bucket: &Bucket, deletion: &Deletion, now: Timestamp)
             return Err(precondition_failed("If-Match"));
         }
     }
+    let removed = |version_id| Happening { version_id, ..cause.of_key(key) };
     if let Some(id) = &deletion.version_id {
         let mut deleted = Deleted { version_id: Some(id.clone()), ..Deleted::default() };
         if let Some(version) = version::by_id(tx, &bucket.name, key, id)? {
             if let Some(object) = &version.object {
-                object.attributes.hold.guard(now, deletion.bypass)?;
+                object.attributes.hold.guard(cause.at, deletion.bypass)?;
             }
             deleted.marker = version.object.is_none();
             deleted.freed = version::remove(tx, &bucket.name, &version)?;
+            deleted.owed = debt::owe(tx, bucket, &removed(Some(id.as_str())))?;
         }
         return Ok(deleted);
     }
     if bucket.versioning == Versioning::Never {
-        let freed = match version::latest(tx, &bucket.name, key)? {
-            Some(version) => version::remove(tx, &bucket.name, &version)?,
-            None => Vec::new(),
-        };
-        return Ok(Deleted { freed, ..Deleted::default() });
+        let mut deleted = Deleted::default();
+        if let Some(version) = version::latest(tx, &bucket.name, key)? {
+            deleted.freed = version::remove(tx, &bucket.name, &version)?;
+            deleted.owed = debt::owe(tx, bucket, &removed(None))?;
+        }
+        return Ok(deleted);
     }
     let marker = NewVersion {
         key: key.to_owned(),
-        at: now,
+        at: cause.at,
         random: deletion.random.clone(),
         object: None,
         pieces: None,
     };
     let placed = version::place(tx, bucket, &marker)?;
+    let created = Cause { kind: Kind::DeleteMarkerCreated, ..cause.clone() };
+    let owed = debt::owe(tx, bucket, &created.of_version(bucket, &placed.version))?;
     let version_id = placed.version.id.unwrap_or_else(|| NULL_VERSION.to_owned());
-    Ok(Deleted { marker: true, version_id: Some(version_id), freed: placed.freed })
+    Ok(Deleted { marker: true, version_id: Some(version_id), freed: placed.freed, owed })
 }
 
 fn shown_deletion(deletion: &Deletion, deleted: &Deleted) -> Value {

@@ -16,6 +16,7 @@ use super::condition::WriteConditions;
 use super::encryption::{self, Asked, Encryption, NewKey};
 use super::error::{Failure, access_denied};
 use super::name;
+use super::notify::{Cause, Kind, Origin};
 use super::put::simple_object;
 use super::state::{Attributes, Bucket};
 use super::version;
@@ -130,8 +131,10 @@ impl S3 {
         let stored =
             self.store(Body::from_bytes(put.body), &claim, Algorithm::DEFAULT, Some(&key.key)).await?;
         let object = simple_object(&stored, attributes, key.encryption);
-        let (conditions, now) = (WriteConditions::default(), self.clock.now());
-        self.place_object(&put.bucket, &put.key, object, conditions, now).await?;
+        let conditions = WriteConditions::default();
+        let origin = Origin::of_service(PRINCIPAL, self.entropy.event_id());
+        let cause = Cause { kind: Kind::Put, at: self.clock.now(), origin };
+        self.place_object(&put.bucket, &put.key, object, conditions, cause).await?;
         Ok(())
     }
 }

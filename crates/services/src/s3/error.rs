@@ -2,6 +2,8 @@
 //!
 //! Source: the error table of the S3 API reference; messages as the service answers them.
 
+use std::borrow::Cow;
+
 use cairn_store::CatalogError;
 use cairn_store::blobs::BlobError;
 use cairn_wire::{AwsError, BodyError};
@@ -64,7 +66,7 @@ pub(super) fn fail(status: u16, code: &'static str, message: impl Into<String>) 
 
 impl Failure {
     /// The same failure with a further member in its document.
-    pub(super) fn with(self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(super) fn with(self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
         Self(self.0.with_member(name, value))
     }
 }
@@ -109,6 +111,11 @@ pub(super) fn invalid_request(message: impl Into<String>) -> Failure {
 pub(super) fn not_implemented(header: &str) -> Failure {
     fail(501, "NotImplemented", "A header you provided implies functionality that is not implemented")
         .with("Header", header)
+}
+
+/// A part of a request that is known and not built.
+pub(super) fn unsupported_part(part: &str) -> Failure {
+    fail(501, "NotImplemented", format!("{part} implies functionality that is not implemented"))
 }
 
 pub(super) fn precondition_failed(condition: &str) -> Failure {

@@ -27,6 +27,7 @@ mod list;
 mod list_versions;
 mod multipart;
 mod name;
+mod notify;
 mod object_lock;
 mod object_settings;
 mod operations;
@@ -53,6 +54,8 @@ use serde_json::Value;
 pub use self::encryption::ObjectKeys;
 use self::error::{Failure, fail};
 use self::garbage::Pins;
+use self::notify::Events;
+pub use self::notify::{EventStage, Sinks};
 use self::params::Params;
 use crate::service::{Caller, Operation, Service, Target};
 
@@ -66,6 +69,7 @@ pub struct S3 {
     pins: Arc<Pins>,
     /// Blobs that the last sweep found without a name.
     suspects: Mutex<HashSet<BlobId>>,
+    events: Events,
 }
 
 impl S3 {
@@ -78,7 +82,23 @@ impl S3 {
         entropy: Arc<dyn Entropy>,
         keys: ObjectKeys,
     ) -> Self {
-        Self { catalog, blobs, clock, entropy, keys, pins: Arc::default(), suspects: Mutex::default() }
+        Self {
+            catalog,
+            blobs,
+            clock,
+            entropy,
+            keys,
+            pins: Arc::default(),
+            suspects: Mutex::default(),
+            events: Events::new(Sinks::default()),
+        }
+    }
+
+    /// The same S3, whose buckets can send events to `sinks`.
+    #[must_use]
+    pub fn notifying(mut self, sinks: Sinks) -> Self {
+        self.events = Events::new(sinks);
+        self
     }
 
     async fn answer(&self, caller: &Caller, call: Call) -> Result<Reply, Failure> {
@@ -128,8 +148,8 @@ impl S3 {
             "AbortMultipartUpload" => self.abort_upload(call).await,
             "DeleteObject" => self.delete_object(caller, call).await,
             "DeleteObjects" => self.delete_objects(caller, call).await,
-            "PutObjectTagging" | "DeleteObjectTagging" => self.set_object_tagging(call).await,
-            "PutObjectAcl" => self.set_object_acl(call).await,
+            "PutObjectTagging" | "DeleteObjectTagging" => self.set_object_tagging(caller, call).await,
+            "PutObjectAcl" => self.set_object_acl(caller, call).await,
             "PutObjectRetention" | "PutObjectLegalHold" => self.set_hold(caller, call).await,
             other => Err(unsupported(other)),
         }
@@ -172,6 +192,12 @@ impl S3 {
             "GetBucketPolicy" | "GetBucketPolicyStatus" => self.read_policy(call).await,
             "DeleteBucketPolicy" => self.delete_policy(call).await,
             "PutObjectLockConfiguration" => self.set_object_lock(call).await,
+            "PutBucketNotificationConfiguration" | "PutBucketNotification" => {
+                self.put_notifications(caller, call).await
+            }
+            "GetBucketNotificationConfiguration" | "GetBucketNotification" => {
+                self.read_notifications(call).await
+            }
             _ if entry.operation.access == crate::Access::Read => self.read_setting(call).await,
             _ => self.write_setting(call).await,
         }

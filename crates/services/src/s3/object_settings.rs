@@ -8,10 +8,13 @@ use super::acl::{self, ObjectAcl};
 use super::attributes::{self, OBJECT_TAGS_MAX, tag_set};
 use super::content::Found;
 use super::error::{Failure, invalid_argument, method_not_allowed};
+use super::notify::debt::{self, Owed};
+use super::notify::{Cause, Kind, Origin};
 use super::params::Params;
 use super::settings::acl_change;
 use super::state::{VERSIONS, Versioning, version_key};
 use super::version;
+use crate::Caller;
 
 /// Parts on one page of GetObjectAttributes.
 const PARTS_PAGE_MAX: i64 = 1000;
@@ -28,13 +31,18 @@ impl S3 {
     }
 
     /// PutObjectTagging and DeleteObjectTagging.
-    pub(super) async fn set_object_tagging(&self, call: &Call) -> Result<Reply, Failure> {
+    pub(super) async fn set_object_tagging(&self, caller: &Caller, call: &Call) -> Result<Reply, Failure> {
         let params = Params(&call.params);
         let listed = params.part("Tagging").map_or(&[][..], |tagging| tagging.list("TagSet"));
         let tags = attributes::listed_tags(listed, OBJECT_TAGS_MAX)?;
         let (bucket, key) = (params.bucket().to_owned(), params.key().to_owned());
         let version_id = params.version_id().map(str::to_owned);
-        let shown_id = self
+        let kind = match call.operation.as_str() {
+            "DeleteObjectTagging" => Kind::TaggingDelete,
+            _ => Kind::TaggingPut,
+        };
+        let cause = Cause { kind, at: caller.now, origin: Origin::of(caller, call) };
+        let (shown_id, owed) = self
             .catalog
             .write(move |tx| {
                 let bucket = version::bucket(tx, &bucket)?;
@@ -42,10 +50,12 @@ impl S3 {
                 let Some(object) = &mut version.object else { return Err(method_not_allowed("PUT")) };
                 object.attributes.tags.clone_from(&tags);
                 VERSIONS.put(tx, version_key(&bucket.name, &key, version.sequence).bytes(), &version)?;
+                let owed = debt::owe(tx, &bucket, &cause.of_version(&bucket, &version))?;
                 let shown = bucket.versioning != Versioning::Never;
-                Ok::<_, Failure>(shown.then(|| version.id_text().to_owned()))
+                Ok::<_, Failure>((shown.then(|| version.id_text().to_owned()), owed))
             })
             .await?;
+        self.events.announce(owed);
         let mut reply = Map::new();
         if let Some(id) = shown_id {
             reply.insert("VersionId".into(), id.into());
@@ -59,24 +69,34 @@ impl S3 {
         Ok(Reply::of(&acl::shown_of_object(&found.bucket, found.object.attributes.acl.as_ref())))
     }
 
-    pub(super) async fn set_object_acl(&self, call: &Call) -> Result<Reply, Failure> {
+    pub(super) async fn set_object_acl(&self, caller: &Caller, call: &Call) -> Result<Reply, Failure> {
         let params = Params(&call.params);
         let wanted = acl_change(params)?;
         let (bucket, key) = (params.bucket().to_owned(), params.key().to_owned());
         let version_id = params.version_id().map(str::to_owned);
-        self.catalog
+        let cause = Cause { kind: Kind::AclPut, at: caller.now, origin: Origin::of(caller, call) };
+        let owed = self
+            .catalog
             .write(move |tx| {
                 let bucket = version::bucket(tx, &bucket)?;
                 let mut version = version::find(tx, &bucket.name, &key, version_id.as_deref())?;
                 let Some(object) = &mut version.object else { return Err(method_not_allowed("PUT")) };
                 let attributes = &mut object.attributes;
+                let before = acl::canned(attributes);
                 let owner = attributes.acl.take().and_then(|acl| acl.owner).unwrap_or(bucket.owner.clone());
                 attributes.acl = Some(ObjectAcl { canned: wanted, owner: Some(owner) });
                 acl::settle(&bucket, attributes)?;
+                let has_changed = acl::canned(attributes) != before;
                 let row = version_key(&bucket.name, &key, version.sequence);
-                Ok::<_, Failure>(VERSIONS.put(tx, row.bytes(), &version)?)
+                VERSIONS.put(tx, row.bytes(), &version)?;
+                // What changes nothing makes no event.
+                match has_changed {
+                    true => Ok::<_, Failure>(debt::owe(tx, &bucket, &cause.of_version(&bucket, &version))?),
+                    false => Ok(Owed::default()),
+                }
             })
             .await?;
+        self.events.announce(owed);
         Ok(Reply::empty())
     }
 

@@ -57,7 +57,7 @@ const fn versioned(entry: Entry, version_action: &'static str) -> Entry {
 }
 
 /// All operations.
-pub(super) const ENTRIES: [Entry; 67] = [
+pub(super) const ENTRIES: [Entry; 69] = [
     plain("ListBuckets", READ, Account, "s3:ListAllMyBuckets"),
     plain("CreateBucket", WRITE, Bucket, "s3:CreateBucket"),
     plain("DeleteBucket", WRITE, Bucket, "s3:DeleteBucket"),
@@ -124,6 +124,13 @@ pub(super) const ENTRIES: [Entry; 67] = [
         "s3:GetBucketNotification",
     ),
     entry(
+        "PutBucketNotificationConfiguration",
+        "PutBucketNotification",
+        WRITE,
+        Bucket,
+        "s3:PutBucketNotification",
+    ),
+    entry(
         "GetBucketAccelerateConfiguration",
         "GetAccelerateConfiguration",
         READ,
@@ -180,6 +187,7 @@ pub(super) const ENTRIES: [Entry; 67] = [
     // Older names of the same calls, which the model still has.
     plain("GetBucketLifecycle", READ, Bucket, "s3:GetLifecycleConfiguration"),
     plain("GetBucketNotification", READ, Bucket, "s3:GetBucketNotification"),
+    plain("PutBucketNotification", WRITE, Bucket, "s3:PutBucketNotification"),
 ];
 
 /// The operations alone.

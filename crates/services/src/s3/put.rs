@@ -13,6 +13,7 @@ use super::content::Stored;
 use super::encryption::{Asked, Encryption};
 use super::error::{Failure, invalid_request};
 use super::name;
+use super::notify::{Cause, Kind, Origin, debt};
 use super::params::Params;
 use super::state::{Attributes, Bucket, Checksum, Object};
 use super::version::{self, NewVersion, Placed, RANDOM_LENGTH};
@@ -37,7 +38,8 @@ impl S3 {
         let algorithm = claim.algorithm.unwrap_or(Algorithm::DEFAULT);
         let stored = self.store(body, &claim, algorithm, Some(&key.key)).await?;
         let object = simple_object(&stored, attributes, key.encryption);
-        let placed = self.place_object(params.bucket(), params.key(), object, conditions, caller.now).await?;
+        let cause = Cause { kind: Kind::Put, at: caller.now, origin: Origin::of(caller, &call) };
+        let placed = self.place_object(params.bucket(), params.key(), object, conditions, cause).await?;
         Ok(Reply::of(&Value::Object(written(&placed))))
     }
 
@@ -67,12 +69,12 @@ impl S3 {
         key: &str,
         object: Object,
         conditions: WriteConditions,
-        now: Timestamp,
+        cause: Cause,
     ) -> Result<Placed, Failure> {
         let blob = object.blob.clone();
         let new = NewVersion {
             key: key.to_owned(),
-            at: now,
+            at: cause.at,
             random: self.random_id(),
             object: Some(object),
             pieces: None,
@@ -85,13 +87,16 @@ impl S3 {
                 conditions.check(&new.key, version::latest(tx, &bucket.name, &new.key)?.as_ref())?;
                 let mut new = new.clone();
                 if let Some(object) = &mut new.object {
-                    object.attributes.settle(&bucket, now)?;
+                    object.attributes.settle(&bucket, cause.at)?;
                 }
-                Ok::<_, Failure>(version::place(tx, &bucket, &new)?)
+                let placed = version::place(tx, &bucket, &new)?;
+                let owed = debt::owe(tx, &bucket, &cause.of_version(&bucket, &placed.version))?;
+                Ok::<_, Failure>((placed, owed))
             })
             .await;
         match placed {
-            Ok(placed) => {
+            Ok((placed, owed)) => {
+                self.events.announce(owed);
                 self.remove_freed(placed.freed.clone()).await;
                 Ok(placed)
             }

@@ -6,6 +6,7 @@
 use cairn_wire::Call;
 use serde_json::{Map, Value, json};
 
+use super::notify::configuration;
 use super::params::Params;
 use crate::service::Operation;
 
@@ -61,6 +62,12 @@ pub(super) fn request(call: &Call) -> Value {
         if let Some(body) = params.part(member) {
             shown.insert(member.into(), shown_body(body, list));
         }
+    }
+    if let Some(configuration) = params.part("NotificationConfiguration") {
+        let mut body = Map::new();
+        body.insert("xmlns".into(), NAMESPACE.into());
+        body.extend(configuration::recorded(configuration));
+        shown.insert("NotificationConfiguration".into(), Value::Object(body));
     }
     if let Some(key) = params.text("Key") {
         shown.insert("key".into(), key.into());

@@ -67,10 +67,7 @@ impl S3 {
                 None => return Err(unset("ObjectLockConfigurationNotFoundError", &bucket)),
             },
             // Off is empty.
-            "GetBucketLogging"
-            | "GetBucketNotificationConfiguration"
-            | "GetBucketNotification"
-            | "GetBucketAccelerateConfiguration" => json!({}),
+            "GetBucketLogging" | "GetBucketAccelerateConfiguration" => json!({}),
             other => return Err(unsupported(other)),
         };
         Ok(Reply::of(&reply))

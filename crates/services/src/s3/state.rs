@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::acl::{CannedAcl, ObjectAcl, Ownership};
 use super::checksum::{Algorithm, ChecksumKind};
 use super::encryption::{DefaultKms, Encryption};
+use super::notify::configuration::Notification;
 use super::object_lock::{Hold, ObjectLock};
 
 /// All buckets of all accounts, keyed by name.
@@ -58,6 +59,9 @@ pub(super) struct Bucket {
     /// Once there, it stays.
     #[serde(default)]
     pub(super) object_lock: Option<ObjectLock>,
+    /// Who is told of what happens to its objects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) notifications: Vec<Notification>,
 }
 
 impl Bucket {
@@ -242,6 +246,9 @@ mod tests {
     fn rows_are_written_and_read_as_in_their_first_version() {
         check::<Bucket>(
             r#"{"name":"logs","owner":"123456789012","region":"us-east-1","created_at":1795281866000,"versioning":"Enabled","policy":null,"tags":[["k","v"]],"public_access_block":{"BlockPublicAcls":true,"IgnorePublicAcls":true,"BlockPublicPolicy":true,"RestrictPublicBuckets":true},"without_ownership_controls":false,"object_ownership":"BucketOwnerPreferred","acl":"log-delivery-write","object_lock":{"default_retention":{"mode":"GOVERNANCE","period":{"Days":7}}}}"#,
+        );
+        check::<Bucket>(
+            r#"{"name":"logs","owner":"123456789012","region":"us-east-1","created_at":0,"versioning":"Never","policy":null,"tags":[],"public_access_block":null,"without_ownership_controls":false,"object_ownership":"BucketOwnerEnforced","acl":"private","object_lock":null,"notifications":[{"id":"i","destination":{"Queue":"arn:aws:sqs:us-east-1:123456789012:q"},"events":["s3:ObjectCreated:*"],"prefix":"a/"}]}"#,
         );
         check::<Version>(
             r#"{"key":"a/b","id":null,"sequence":7,"modified_at":1795281866000,"object":{"size_bytes":5,"etag":"5d41402abc4b2a76b9719d911017c592","checksum":{"algorithm":"CRC64NVME","kind":"FULL_OBJECT","value":"M3eFcAZSQlc="},"blob":"00112233445566778899aabbccddeeff","parts":null,"attributes":{"headers":[["ContentType","text/plain"]],"metadata":[["m","1"]],"tags":[]}}}"#,

@@ -38,7 +38,7 @@ impl Document<'_> {
                 self.query_error_header(headers);
                 let mut entries =
                     vec![("__type", &*self.error.code), (self.message_name(), &*self.error.message)];
-                entries.extend(self.error.members.iter().map(|(name, text)| (*name, &**text)));
+                entries.extend(self.error.members.iter().map(|(name, text)| (&**name, &**text)));
                 (cbor::encode_texts(&entries), CBOR_MEDIA_TYPE)
             }
             Protocol::Json => {
@@ -88,7 +88,7 @@ impl Document<'_> {
     fn json_members(&self, object: &mut Map<String, Value>) {
         object.insert(self.message_name().to_owned(), Value::from(&*self.error.message));
         for (name, text) in &self.error.members {
-            object.insert((*name).to_owned(), self.typed(name, text));
+            object.insert(name.to_string(), self.typed(name, text));
         }
     }
 

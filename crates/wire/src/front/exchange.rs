@@ -136,6 +136,12 @@ impl Exchange {
         if !self.is_s3() {
             return request_id.to_string();
         }
+        Self::s3_request_id_text(request_id)
+    }
+
+    /// S3's request id, `x-amz-request-id`: 16 characters.
+    #[must_use]
+    pub fn s3_request_id_text(request_id: &EventId) -> String {
         request_id.as_str().chars().filter(|c| *c != '-').take(16).collect::<String>().to_ascii_uppercase()
     }
 

@@ -96,7 +96,7 @@ impl Head {
             (name.starts_with("x-amz-") && name != "x-amz-security-token")
                 || name.starts_with("content-")
                 || name.starts_with("if-")
-                || matches!(name, "cache-control" | "expires" | "range")
+                || matches!(name, "cache-control" | "expires" | "range" | "x-amzn-trace-id")
         };
         RequestFacts {
             host: self.host.clone(),

@@ -5,6 +5,8 @@ mod delivery;
 mod guards;
 mod listing;
 mod multipart;
+mod notifications;
+mod notifications_simulation;
 mod objects;
 mod recorded;
 mod versions;

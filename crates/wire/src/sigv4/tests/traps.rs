@@ -42,7 +42,7 @@ fn an_amz_header_that_is_not_signed_is_refused_and_others_are_not() {
     let error = verify(&parts, SignedPayload::Whole(b"")).unwrap_err();
     assert_eq!(error.code, "AccessDenied");
     assert_eq!(error.message, "There were headers present in the request which were not signed");
-    assert_eq!(error.members, [("HeadersNotSigned", "x-amz-acl".to_owned())]);
+    assert_eq!(error.members, [("HeadersNotSigned".into(), "x-amz-acl".to_owned())]);
     let mut parts = put(&[], b"");
     parts.headers.insert("content-type", "text/plain".parse().unwrap());
     parts.headers.insert("x-amzn-trace-id", "Root=1".parse().unwrap());
