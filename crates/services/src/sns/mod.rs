@@ -18,6 +18,8 @@ mod delivery_policy;
 mod envelope;
 mod links;
 mod owed;
+mod signing;
 mod state;
 
 pub use links::Links;
+pub use signing::{Signing, SigningError};
