@@ -27,6 +27,8 @@ struct Deletion {
     random: String,
     /// Whether the caller may lift a GOVERNANCE retention, and says so.
     bypass: bool,
+    /// Whether it is told of where nothing was there: S3 does so of DeleteObjects, as recorded, not of DeleteObject.
+    tells_absent: bool,
 }
 
 /// What a deletion did.
@@ -53,6 +55,7 @@ impl S3 {
             if_match: params.text("IfMatch").map(str::to_owned),
             random: self.random_id(),
             bypass: params.flag("BypassGovernanceRetention"),
+            tells_absent: false,
         };
         let bucket = params.bucket().to_owned();
         let cause = Cause { kind: Kind::Delete, at: caller.now, origin: Origin::of(caller, call) };
@@ -92,6 +95,7 @@ impl S3 {
                 if_match: object.text("ETag").map(str::to_owned),
                 random: self.random_id(),
                 bypass: params.flag("BypassGovernanceRetention"),
+                tells_absent: true,
             };
             match permit {
                 Ok(()) => deletions.push(deletion),
@@ -166,8 +170,11 @@ fn delete(tx: &mut dyn Tx, bucket: &Bucket, deletion: &Deletion, cause: &Cause) 
     }
     if bucket.versioning == Versioning::Never {
         let mut deleted = Deleted::default();
-        if let Some(version) = version::latest(tx, &bucket.name, key)? {
-            deleted.freed = version::remove(tx, &bucket.name, &version)?;
+        let version = version::latest(tx, &bucket.name, key)?;
+        if let Some(version) = &version {
+            deleted.freed = version::remove(tx, &bucket.name, version)?;
+        }
+        if version.is_some() || deletion.tells_absent {
             deleted.owed = debt::owe(tx, bucket, &removed(None))?;
         }
         return Ok(deleted);

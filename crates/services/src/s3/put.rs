@@ -174,7 +174,8 @@ pub(super) fn written(placed: &Placed) -> Map<String, Value> {
         object.checksum.show(&mut reply);
         object.encryption.show(&mut reply);
     }
-    if let Some(id) = &placed.shown_id {
+    // Of the null version PutObject says nothing, as recorded.
+    if let Some(id) = &placed.version.id {
         reply.insert("VersionId".into(), id.as_str().into());
     }
     reply

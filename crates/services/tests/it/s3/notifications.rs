@@ -337,6 +337,7 @@ async fn everything_that_happens_to_objects_is_told_in_its_order() {
     2.1 ObjectCreated:CompleteMultipartUpload {"key":"parts","size":4,"eTag":"1819d1a8700e59901a48215b8577ac07-1","sequencer":"…"}
     2.1 ObjectRemoved:Delete {"key":"a+b","sequencer":"…"}
     2.1 ObjectRemoved:Delete {"key":"parts","sequencer":"…"}
+    2.1 ObjectRemoved:Delete {"key":"nothing","sequencer":"…"}
     "#);
     let sequencers: Vec<&str> =
         events.iter().filter_map(|event| event["s3"]["object"]["sequencer"].as_str()).collect();
