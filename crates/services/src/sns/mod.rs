@@ -14,6 +14,7 @@
 #![allow(dead_code)]
 
 mod arn;
+pub mod delivery;
 mod delivery_policy;
 mod envelope;
 mod links;
