@@ -14,6 +14,9 @@ layout, all numbers little-endian:
     ...       one zstd frame of JSON for each service, in the index's order
 
 An ENTRY is [name, frame length, decompressed length, signing name, target prefix or null, endpoint prefix].
+`extras/SERVICE.json`, in the form of botocore's own extras, is laid over a model: what botocore no longer knows, as the
+names of SQS's older awsQuery.
+
 Needs the botocore and zstandard that compat/requirements.txt pins; the same versions write the same bytes. `--check`
 compares the decompressed content, so that another version of zstd does not matter.
 """
@@ -32,6 +35,7 @@ import zstandard
 BOTOCORE_VERSION = "1.43.11"
 MAGIC = b"CAIRNMD1"
 ARCHIVE = Path(__file__).resolve().parent / "aws.models"
+EXTRAS = Path(__file__).resolve().parent / "extras"
 ZSTD_LEVEL = 19
 
 METADATA = (
@@ -45,7 +49,7 @@ OPERATION = (
 SHAPE = (
     "type", "required", "enum", "min", "max", "pattern", "sensitive", "error", "exception", "fault",
     "timestampFormat", "payload", "document", "event", "eventstream", "streaming", "wrapper", "locationName",
-    "flattened", "xmlNamespace", "union", "sparse", "requiresLength", "xmlOrder",
+    "flattened", "xmlNamespace", "union", "sparse", "requiresLength", "xmlOrder", "queryName",
 )
 MEMBER = (
     "shape", "location", "locationName", "jsonvalue", "xmlNamespace", "queryName", "eventpayload", "eventheader",
@@ -95,7 +99,7 @@ def service_of(model):
 
 
 def merge_extras(model, folder):
-    """botocore lays `service-2.sdk-extras.json` over the model; only its `merge` part exists."""
+    """botocore lays `service-2.sdk-extras.json` over the model, and we our own; only the `merge` part exists."""
 
     def merge(into, extra):
         for key, value in extra.items():
@@ -104,7 +108,8 @@ def merge_extras(model, folder):
             else:
                 into[key] = value
 
-    for path in sorted(folder.glob("service-2.*extras.json")):
+    own = EXTRAS / f"{folder.parent.name}.json"
+    for path in [*sorted(folder.glob("service-2.*extras.json")), *([own] if own.exists() else [])]:
         merge(model, json.loads(path.read_text()).get("merge", {}))
     return model
 

@@ -15,7 +15,7 @@ const VIOLATIONS_MAX: usize = 10;
 const QUOTED_CHARS_MAX: usize = 256;
 
 /// Services whose error for a failed validation has a code of its own.
-const OWN_CODES: &[(&str, &str)] = &[("sns", "InvalidParameter"), ("sqs", "InvalidParameterValue")];
+const OWN_CODES: &[(&str, &str)] = &[("sns", "InvalidParameter")];
 
 /// Checks `call`, which is one of `operation`.
 pub(crate) fn check(
@@ -27,6 +27,9 @@ pub(crate) fn check(
     let Some(input) = service.input(operation) else { return Ok(()) };
     if &*service.name == "s3" {
         return s3(service, input, &call.params);
+    }
+    if &*service.name == "sqs" {
+        return sqs(input, &call.params);
     }
     let mut checker = Checker { service, checks, violations: Vec::new() };
     checker.members(input, &call.params, "");
@@ -43,6 +46,21 @@ fn failed(service: &Service, violations: &[String]) -> AwsError {
         Protocol::Json | Protocol::RestJson | Protocol::RpcV2Cbor => "ValidationException",
     });
     AwsError::invalid(code, message)
+}
+
+/// SQS's error for what is missing. An empty batch has an error of its own, which the service gives.
+fn sqs(input: &Shape, params: &Value) -> Result<(), AwsError> {
+    let is_missing = |member: &&Member| {
+        let value = params.get(&*member.name).filter(|value| !value.is_null());
+        member.is_required && value.is_none() && &*member.name != "Entries"
+    };
+    match input.members().iter().find(is_missing) {
+        Some(member) => Err(AwsError::invalid(
+            "MissingRequiredParameterException",
+            format!("The request must contain the parameter {}.", member.name),
+        )),
+        None => Ok(()),
+    }
 }
 
 /// S3's errors for what is missing, by where it is missing.

@@ -26,7 +26,7 @@ impl Reader<'_> {
 
     fn name(&self, member: &Member) -> String {
         if self.protocol == Protocol::Query {
-            return member.wire_name().to_owned();
+            return member.query_name().to_owned();
         }
         if let Some(name) = &member.query_name {
             return name.to_string();
@@ -143,6 +143,7 @@ pub(crate) fn encode(
         writer.leaf("requestId", request_id);
         writer.members(members, result);
     } else {
+        writer.use_query_names();
         writer.open(&root, service.xml_namespace.as_deref());
         match &operation.result_wrapper {
             Some(wrapper) => {

@@ -196,12 +196,23 @@ pub(crate) struct Writer<'a> {
     service: &'a Service,
     /// Whether timestamps have three digits of a second's fraction, as S3's have.
     with_millis: bool,
+    /// Whether members go by their names in awsQuery.
+    uses_query_names: bool,
     text: String,
 }
 
 impl<'a> Writer<'a> {
     pub(crate) fn new(service: &'a Service, with_millis: bool) -> Self {
-        Self { service, with_millis, text: String::new() }
+        Self { service, with_millis, uses_query_names: false, text: String::new() }
+    }
+
+    /// From now on members go by their names in awsQuery.
+    pub(crate) fn use_query_names(&mut self) {
+        self.uses_query_names = true;
+    }
+
+    fn name<'m>(&self, member: &'m Member) -> &'m str {
+        if self.uses_query_names { member.query_name() } else { member.wire_name() }
     }
 
     /// The document.
@@ -247,7 +258,7 @@ impl<'a> Writer<'a> {
         if member.is_flattened {
             match (&shape.kind, value) {
                 (Kind::List(item), Value::Array(values)) => {
-                    let name = item.location_name.as_deref().unwrap_or(member.wire_name());
+                    let name = item.location_name.as_deref().unwrap_or(self.name(member));
                     for value in values {
                         self.element(name, item, value);
                     }
@@ -255,14 +266,14 @@ impl<'a> Writer<'a> {
                 }
                 (Kind::Map(key, item), Value::Object(entries)) => {
                     for (name, value) in entries {
-                        self.entry(member.wire_name(), (key, name), (item, value));
+                        self.entry(self.name(member), (key, name), (item, value));
                     }
                     return;
                 }
                 _ => {}
             }
         }
-        self.element(member.wire_name(), member, value);
+        self.element(self.name(member), member, value);
     }
 
     /// The element `name` of a value.

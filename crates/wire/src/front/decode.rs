@@ -162,7 +162,22 @@ fn from_form(
     *exchange = exchange.clone().with_operation(operation);
     let members = service.input(operation).map_or(&[][..], Shape::members);
     let reader = query::Reader { service, protocol: exchange.protocol };
-    Ok(reader.members(members, &Field::tree(fields)?)?)
+    let mut params = reader.members(members, &Field::tree(fields)?)?;
+    if &*service.name == "sqs" {
+        adopt_queue(members, head, &mut params);
+    }
+    Ok(params)
+}
+
+/// A form that is sent to the URL of an SQS queue is about that queue.
+fn adopt_queue(members: &[Member], head: &Head, params: &mut Params) {
+    const QUEUE_URL: &str = "QueueUrl";
+    let takes_one = members.iter().any(|member| &*member.name == QUEUE_URL);
+    let is_named = head.segments.iter().any(|segment| !segment.is_empty());
+    if takes_one && is_named && !params.contains_key(QUEUE_URL) {
+        params
+            .insert(QUEUE_URL.to_owned(), format!("http://{}/{}", head.host, head.segments.join("/")).into());
+    }
 }
 
 /// A request of restJson or restXml.

@@ -9,6 +9,10 @@ use crate::AwsError;
 use crate::codec::{cbor, rest, xml};
 use crate::model::{Kind, Protocol, Service, Shape};
 
+/// The messages that SQS words otherwise in its older protocol.
+const SQS_QUERY_MESSAGES: &[(&str, &str)] =
+    &[("The specified queue does not exist.", "The specified queue does not exist for this wsdl version.")];
+
 /// An error with all that its document shows.
 pub(super) struct Document<'a> {
     pub(super) exchange: &'a Exchange,
@@ -22,11 +26,16 @@ pub(super) struct Document<'a> {
 }
 
 impl Document<'_> {
-    /// The handler's status; where that is the general 400 and the protocol uses others, the model's.
+    /// The handler's status; where that is the general 400 and the protocol, or the one that the service once spoke, uses
+    /// others, the model's.
     pub(super) fn status(&self) -> u16 {
         let modelled = self.shape.and_then(|shape| shape.error_status).filter(|_| {
             self.error.status == 400
-                && matches!(self.exchange.protocol, Protocol::Query | Protocol::RestJson | Protocol::RestXml)
+                && (self.is_query_compatible()
+                    || matches!(
+                        self.exchange.protocol,
+                        Protocol::Query | Protocol::RestJson | Protocol::RestXml
+                    ))
         });
         modelled.unwrap_or(self.error.status)
     }
@@ -64,11 +73,18 @@ impl Document<'_> {
 
     /// A service that once spoke awsQuery names the code that it had there.
     fn query_error_header(&self, headers: &mut HeaderMap) {
-        let is_compatible = self.exchange.service_model().is_some_and(|service| service.is_query_compatible);
-        if let (true, Some(code)) = (is_compatible, self.shape.and_then(|shape| shape.error_code.as_deref()))
-        {
+        let code = self.shape.and_then(|shape| shape.error_code.as_deref());
+        if let (true, Some(code)) = (self.is_query_compatible(), code) {
             rest::set(headers, "x-amzn-query-error", &format!("{code};{}", self.fault()));
         }
+    }
+
+    fn is_query_compatible(&self) -> bool {
+        self.exchange.service_model().is_some_and(|service| service.is_query_compatible)
+    }
+
+    fn is_sqs(&self) -> bool {
+        self.exchange.service() == Some("sqs")
     }
 
     fn fault(&self) -> &'static str {
@@ -111,7 +127,16 @@ impl Document<'_> {
         text.open("ErrorResponse", namespace);
         text.open("Error", None);
         text.leaf("Type", self.fault());
-        self.code_and_members(&mut text);
+        let modelled = self.shape.and_then(|shape| shape.error_code.as_deref());
+        let code = modelled.filter(|_| self.is_query_compatible()).unwrap_or(&self.error.code);
+        text.leaf("Code", code);
+        let message = &self.error.message;
+        let other = SQS_QUERY_MESSAGES.iter().find(|(own, _)| self.is_sqs() && own == message);
+        text.leaf("Message", other.map_or(message, |(_, other)| other));
+        self.members(&mut text);
+        if self.is_sqs() {
+            text.leaf("Detail", "");
+        }
         text.close("Error");
         text.leaf("RequestId", self.request_id);
         text.close("ErrorResponse");
@@ -152,6 +177,10 @@ impl Document<'_> {
     fn code_and_members(&self, text: &mut Text) {
         text.leaf("Code", &self.error.code);
         text.leaf("Message", &self.error.message);
+        self.members(text);
+    }
+
+    fn members(&self, text: &mut Text) {
         for (name, value) in &self.error.members {
             text.leaf(name, value);
         }

@@ -111,12 +111,21 @@ fn unsigned(settings: &FrontSettings, head: &Head) -> Vec<&'static Service> {
     if !services.is_empty() {
         return services;
     }
+    if head.method == "POST" && head.media_type().as_deref() == Some(FORM) && is_queue(&head.segments) {
+        return models.service("sqs").into_iter().collect();
+    }
     // Elsewhere than at the root a form is a body like any other: of an anonymous `PUT` of an object, say.
     let is_root = head.segments.iter().all(String::is_empty);
     if is_root && (head.media_type().as_deref() == Some(FORM) || head.parameter("Action").is_some()) {
         return UNSIGNED_QUERY_SERVICES.iter().filter_map(|name| models.service(name)).collect();
     }
     s3()
+}
+
+/// Whether the path is that of an SQS queue's URL: an account and a name. S3 takes no such form at any path.
+fn is_queue(segments: &[String]) -> bool {
+    let [account, name] = segments else { return false };
+    account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()) && !name.is_empty()
 }
 
 /// The services whose endpoint prefix the host begins with: `sts.eu-west-1.…`, `data.iot.eu-west-1.…`.

@@ -127,7 +127,7 @@ pub struct Member {
     pub location: Location,
     /// Its name on the wire, where that differs: the model's `locationName`.
     pub location_name: Option<Box<str>>,
-    /// Its name in EC2's requests, where that differs.
+    /// Its name in EC2's requests, and in awsQuery of a service that speaks other protocols too, where that differs.
     pub query_name: Option<Box<str>>,
     /// Whether a list or map has no element of its own.
     pub is_flattened: bool,
@@ -172,6 +172,12 @@ impl Member {
     #[must_use]
     pub fn wire_name(&self) -> &str {
         self.location_name.as_deref().unwrap_or(&self.name)
+    }
+
+    /// The name in awsQuery's forms and documents.
+    #[must_use]
+    pub fn query_name(&self) -> &str {
+        self.query_name.as_deref().unwrap_or_else(|| self.wire_name())
     }
 }
 

@@ -208,3 +208,44 @@ fn what_is_not_built_here_answers_each_protocols_error() {
     assert_eq!(exchange("s3", "PUT /b?tagging").too_large().code, "MaxMessageLengthExceeded");
     assert_eq!(exchange("cloudtrail", LIST_TRAILS).too_large().status, 413);
 }
+
+#[test]
+fn sqs_answers_in_the_protocol_that_it_was_asked_in() {
+    let json = "POST /\nx-amz-target: AmazonSQS.ReceiveMessage\n\n{}";
+    let form = "POST /\ncontent-type: application/x-www-form-urlencoded\n\nAction=ReceiveMessage";
+    let message = json!({"Body": "b", "Attributes": {"SenderId": "s"}, "MessageAttributes": {"a": {"DataType": "String",
+        "StringValue": "v"}}});
+    let xml = "<ReceiveMessageResponse xmlns=\"http://queue.amazonaws.com/doc/2012-11-05/\"><ReceiveMessageResult>\
+               <Message><Body>b</Body><Attribute><Name>SenderId</Name><Value>s</Value></Attribute>\
+               <MessageAttribute><Name>a</Name><Value><StringValue>v</StringValue><DataType>String</DataType></Value>\
+               </MessageAttribute></Message></ReceiveMessageResult><ResponseMetadata>\
+               <RequestId>0123abcd-4567-4890-abcd-ef0123456789</RequestId></ResponseMetadata></ReceiveMessageResponse>";
+    reply(
+        "sqs",
+        form,
+        json!({ "Messages": [message] }),
+        &format!("200\n{ID}content-type: text/xml\ncontent-length: {}\n\n{xml}", xml.len()),
+    );
+    let missing = AwsError::invalid("QueueDoesNotExist", "The specified queue does not exist.");
+    let body = r#"{"__type":"QueueDoesNotExist","message":"The specified queue does not exist."}"#;
+    error(
+        "sqs",
+        json,
+        &missing,
+        &format!(
+            "400\n{ID}x-amzn-query-error: AWS.SimpleQueueService.NonExistentQueue;Sender\ncontent-type: \
+             application/x-amz-json-1.0\ncontent-length: {}\n\n{body}",
+            body.len()
+        ),
+    );
+    let xml = "<ErrorResponse xmlns=\"http://queue.amazonaws.com/doc/2012-11-05/\"><Error><Type>Sender</Type>\
+               <Code>AWS.SimpleQueueService.NonExistentQueue</Code><Message>The specified queue does not exist for this \
+               wsdl version.</Message><Detail></Detail></Error><RequestId>0123abcd-4567-4890-abcd-ef0123456789\
+               </RequestId></ErrorResponse>";
+    error(
+        "sqs",
+        form,
+        &missing,
+        &format!("400\n{ID}content-type: text/xml\ncontent-length: {}\n\n{xml}", xml.len()),
+    );
+}

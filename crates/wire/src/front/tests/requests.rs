@@ -205,3 +205,45 @@ fn only_streams_of_s3_are_read_as_streams() {
     assert_eq!(need("s3", "GET /b/k"), buffered);
     assert_eq!(need("lambda", "POST /2015-03-31/functions/f/invocations"), buffered);
 }
+
+#[test]
+fn sqs_is_also_spoken_to_in_forms_and_at_its_queues_urls() {
+    let send = "Action=SendMessage&MessageBody=b&MessageAttribute.1.Name=a&MessageAttribute.1.Value.DataType=String\
+                &MessageAttribute.1.Value.StringValue=v";
+    let message = r#""MessageBody":"b","MessageAttributes":{"a":{"StringValue":"v","DataType":"String"}}"#;
+    check(
+        "sqs",
+        &format!("POST /111122223333/q\n{FORM}\nhost: h:1\n\n{send}&Version=2012-11-05"),
+        &format!(r#"sqs SendMessage {{{message},"QueueUrl":"http://h:1/111122223333/q"}}"#),
+    );
+    check(
+        "sqs",
+        &format!("POST /\n{FORM}\n\n{send}&QueueUrl=u"),
+        &format!(r#"sqs SendMessage {{"QueueUrl":"u",{message}}}"#),
+    );
+    check(
+        "",
+        &format!("POST /111122223333/q\n{FORM}\nhost: h\n\nAction=ReceiveMessage&AttributeName.1=All"),
+        r#"sqs ReceiveMessage {"AttributeNames":["All"],"QueueUrl":"http://h/111122223333/q"}"#,
+    );
+    check(
+        "sqs",
+        "GET /?Action=CreateQueue&QueueName=q&Attribute.1.Name=DelaySeconds&Attribute.1.Value=1&Tag.1.Key=k&Tag.1.Value=v",
+        r#"sqs CreateQueue {"QueueName":"q","Attributes":{"DelaySeconds":"1"},"tags":{"k":"v"}}"#,
+    );
+    check(
+        "sqs",
+        &format!(
+            "POST /\n{FORM}\n\nAction=SendMessageBatch&QueueUrl=u&SendMessageBatchRequestEntry.1.Id=1\
+             &SendMessageBatchRequestEntry.1.MessageBody=b"
+        ),
+        r#"sqs SendMessageBatch {"QueueUrl":"u","Entries":[{"Id":"1","MessageBody":"b"}]}"#,
+    );
+    check(
+        "sqs",
+        &format!(
+            "POST /111122223333/q\n{JSON}\nx-amz-target: AmazonSQS.ReceiveMessage\n\n{{\"QueueUrl\":\"u\"}}"
+        ),
+        r#"sqs ReceiveMessage {"QueueUrl":"u"}"#,
+    );
+}
