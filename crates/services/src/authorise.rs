@@ -201,7 +201,8 @@ fn refused(caller: &Caller, target: &Target, reason: &Reason) -> AwsError {
             _ => AwsError::invalid("MissingAuthenticationTokenException", "Missing Authentication Token"),
         };
     };
-    let action = &target.action;
+    // SQS alone writes the action small.
+    let action = if service == "sqs" { &target.action.to_ascii_lowercase() } else { &target.action };
     let resource = match service {
         "s3" => format!("\"{}\"", target.resource_arn),
         _ => target.resource_arn.clone(),
@@ -217,6 +218,8 @@ fn refused(caller: &Caller, target: &Target, reason: &Reason) -> AwsError {
         format!("User: {arn} is not authorized to perform: {action} on resource: {resource} {reason}");
     if service == "s3" || is_query {
         AwsError::with_status(403, "AccessDenied", message)
+    } else if service == "sqs" {
+        AwsError::with_status(403, "AccessDeniedException", message)
     } else {
         AwsError::invalid("AccessDeniedException", message)
     }

@@ -14,6 +14,7 @@ pub mod s3;
 pub mod service;
 pub mod sinks;
 pub mod sns;
+pub mod sqs;
 pub mod sts;
 
 pub use authorise::authorise;

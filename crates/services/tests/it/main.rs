@@ -19,5 +19,6 @@ mod kms;
 mod operations;
 mod organizations;
 mod s3;
+mod sqs;
 mod sts;
 mod world;

@@ -3,13 +3,15 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use cairn_core::{AccountId, EventId, Principal, Timestamp};
+use async_trait::async_trait;
+use cairn_core::{AccountId, Clock, EventId, Principal, Timestamp};
 use cairn_services::iam::Iam;
 use cairn_services::kms::Kms;
 use cairn_services::s3::ObjectKeys;
+use cairn_services::sqs::{self, Sqs};
 use cairn_services::{Caller, Service};
-use cairn_store::{Catalog, EventLog};
-use cairn_testkit::{SeededEntropy, TestClock, fixed_sealer};
+use cairn_store::{Catalog, EventLog, Queues};
+use cairn_testkit::{SeededEntropy, TestClock, fixed_sealer, memory_queues};
 use cairn_trail::Recorder;
 use cairn_wire::{AwsError, Call, RequestFacts};
 use serde_json::Value;
@@ -40,8 +42,43 @@ impl World {
         ObjectKeys { server_key: fixed_sealer().derived_key("s3.objects"), data_keys }
     }
 
+    /// SQS over queues in memory.
+    pub(crate) async fn sqs(&self) -> Sqs {
+        self.sqs_over(memory_queues()).await
+    }
+
+    pub(crate) async fn sqs_over(&self, queues: Arc<dyn Queues>) -> Sqs {
+        let deps = sqs::Deps {
+            catalog: self.catalog.clone(),
+            queues,
+            data_keys: Arc::new(self.kms(cairn_testkit::memory_log())),
+            server_key: fixed_sealer().derived_key("sqs.messages"),
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            pause: Arc::new(Jump(self.clock.clone())),
+            changed: Arc::new(|| {}),
+        };
+        Sqs::open(deps, &prometheus::Registry::new()).await.unwrap()
+    }
+
     pub(crate) fn iam(&self) -> Iam {
         Iam::new(self.catalog.clone(), self.clock.clone(), self.entropy.clone(), fixed_sealer())
+    }
+}
+
+/// Waits by setting the clock.
+struct Jump(Arc<TestClock>);
+
+#[async_trait]
+impl sqs::Pause for Jump {
+    async fn until(&self, at: Timestamp) {
+        // Whatever else ends the wait goes first.
+        tokio::task::yield_now().await;
+        self.0.set(self.0.now().max(at));
+    }
+
+    fn is_stopping(&self) -> bool {
+        false
     }
 }
 
