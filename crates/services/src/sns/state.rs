@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use cairn_core::{AccountId, Timestamp};
-use cairn_store::Table;
 use cairn_store::catalog::Key;
+use cairn_store::{CatalogError, Table, Tx};
 use serde::{Deserialize, Serialize};
 
 use super::arn::{SubscriptionArn, TopicArn};
@@ -20,6 +21,10 @@ pub(super) const TOPICS: Table<Topic> = Table::new("sns.topic", 1);
 pub(super) const SUBSCRIPTIONS: Table<Subscription> = Table::new("sns.subscription", 1);
 /// The subscriptions that an account made, whosever the topics: by [`owner_row`].
 pub(super) const SUBSCRIPTIONS_OF_OWNERS: Table<SubscriptionArn> = Table::new("sns.subscription_of_owner", 1);
+/// The id of a topic's subscription of an endpoint: by [`endpoint_row`].
+const SUBSCRIPTIONS_OF_ENDPOINTS: Table<String> = Table::new("sns.subscription_of_endpoint", 1);
+/// How many subscriptions a topic has, by [`TopicArn::row`].
+pub(super) const COUNTS: Table<Counts> = Table::new("sns.subscription_counts", 1);
 /// The subscription that a confirmation token is for: by [`token_row`].
 pub(super) const TOKENS: Table<Token> = Table::new("sns.token", 1);
 
@@ -164,9 +169,88 @@ pub(crate) struct Token {
     pub(crate) ended: Option<Box<Subscription>>,
 }
 
-/// The row of a token, which only its own topic knows.
+/// The row of a token, which only its own topic knows. The token itself is not kept.
 pub(super) fn token_row(topic: &TopicArn, token: &str) -> Key {
-    topic.row().text(token)
+    topic.row().text(&hex::encode(digest(&SHA256, token.as_bytes())))
+}
+
+impl Token {
+    pub(super) fn new(subscription: SubscriptionArn, until: Timestamp) -> Self {
+        Self { subscription, until, ended: None }
+    }
+}
+
+fn endpoint_row(subscription: &Subscription) -> Key {
+    subscription.arn.topic.row().text(subscription.protocol.name()).text(&subscription.endpoint)
+}
+
+/// How many subscriptions a topic has, and had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    pub(crate) confirmed: u64,
+    pub(crate) pending: u64,
+    pub(crate) deleted: u64,
+}
+
+impl Counts {
+    fn of_state(&mut self, is_confirmed: bool) -> &mut u64 {
+        if is_confirmed { &mut self.confirmed } else { &mut self.pending }
+    }
+}
+
+/// Keeps a subscription as it is now, with everything that finds and counts it.
+pub(super) fn put_subscription(tx: &mut dyn Tx, subscription: &Subscription) -> Result<(), CatalogError> {
+    let topic = subscription.arn.topic.row();
+    let before = SUBSCRIPTIONS.get(tx, subscription.arn.row().bytes())?;
+    let was = before.as_ref().map(Subscription::is_confirmed);
+    if was != Some(subscription.is_confirmed()) {
+        let mut counts = COUNTS.get(tx, topic.bytes())?.unwrap_or_default();
+        if let Some(was) = was {
+            *counts.of_state(was) = counts.of_state(was).saturating_sub(1);
+        }
+        *counts.of_state(subscription.is_confirmed()) += 1;
+        COUNTS.put(tx, topic.bytes(), &counts)?;
+    }
+    if before.is_none() {
+        SUBSCRIPTIONS_OF_OWNERS.put(tx, subscription.owner_row().bytes(), &subscription.arn)?;
+        SUBSCRIPTIONS_OF_ENDPOINTS.put(tx, endpoint_row(subscription).bytes(), &subscription.arn.id)?;
+    }
+    SUBSCRIPTIONS.put(tx, subscription.arn.row().bytes(), subscription)
+}
+
+/// Forgets a subscription; returns it as it was.
+pub(super) fn remove_subscription(
+    tx: &mut dyn Tx,
+    arn: &SubscriptionArn,
+) -> Result<Option<Subscription>, CatalogError> {
+    let Some(subscription) = SUBSCRIPTIONS.get(tx, arn.row().bytes())? else { return Ok(None) };
+    SUBSCRIPTIONS.delete(tx, arn.row().bytes())?;
+    SUBSCRIPTIONS_OF_OWNERS.delete(tx, subscription.owner_row().bytes())?;
+    SUBSCRIPTIONS_OF_ENDPOINTS.delete(tx, endpoint_row(&subscription).bytes())?;
+    let topic = arn.topic.row();
+    let mut counts = COUNTS.get(tx, topic.bytes())?.unwrap_or_default();
+    let state = counts.of_state(subscription.is_confirmed());
+    *state = state.saturating_sub(1);
+    counts.deleted += 1;
+    COUNTS.put(tx, topic.bytes(), &counts)?;
+    Ok(Some(subscription))
+}
+
+/// The subscription of the topic that has the endpoint of `like`.
+pub(super) fn subscription_of_endpoint(
+    tx: &mut dyn Tx,
+    like: &Subscription,
+) -> Result<Option<Subscription>, CatalogError> {
+    let Some(id) = SUBSCRIPTIONS_OF_ENDPOINTS.get(tx, endpoint_row(like).bytes())? else { return Ok(None) };
+    let arn = SubscriptionArn { topic: like.arn.topic.clone(), id };
+    SUBSCRIPTIONS.get(tx, arn.row().bytes())
+}
+
+/// Forgets a topic without subscriptions. What its publishers' messages were known by goes by its age.
+pub(super) fn forget_topic(tx: &mut dyn Tx, arn: &TopicArn) -> Result<(), CatalogError> {
+    TOPICS.delete(tx, arn.row().bytes())?;
+    COUNTS.delete(tx, arn.row().bytes())?;
+    Ok(())
 }
 
 /// What a message tells.
@@ -253,6 +337,25 @@ pub(crate) struct Owed {
     pub(crate) last_failure: Option<(String, String)>,
 }
 
+impl Owed {
+    /// What is owed to `subscription` of `notification`, from `now` on.
+    pub(super) fn new(subscription: &Subscription, notification: &Notification, now: Timestamp) -> Self {
+        Self {
+            subscription: subscription.arn.clone(),
+            protocol: subscription.protocol,
+            endpoint: subscription.endpoint.clone(),
+            kind: notification.kind,
+            message_id: notification.message_id.clone(),
+            group: notification.group.clone().filter(|_| notification.topic.is_fifo()),
+            place: 0,
+            attempts: 0,
+            since: now,
+            due_at: now,
+            last_failure: None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,6 +376,7 @@ mod tests {
         check::<SubscriptionState>(
             r#"{"Confirmed":{"authenticate_on_unsubscribe":true,"was_authenticated":false}}"#,
         );
+        check::<Counts>(r#"{"confirmed":1,"pending":2,"deleted":3}"#);
         check::<Token>(
             r#"{"subscription":"arn:aws:sns:eu-west-1:111122223333:t:1234","until":2,"ended":null}"#,
         );
