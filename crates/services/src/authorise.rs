@@ -23,7 +23,7 @@ const MENDING_ACTIONS: [&str; 3] = ["s3:GetBucketPolicy", "s3:PutBucketPolicy", 
 const FREE_ACTIONS: [&str; 2] = ["sts:GetCallerIdentity", "sts:GetSessionToken"];
 
 /// The services of AWS's query protocol, whose refusals are worded and numbered otherwise than those of JSON services.
-const QUERY_SERVICES: [&str; 2] = ["iam", "sts"];
+const QUERY_SERVICES: [&str; 3] = ["iam", "sns", "sts"];
 
 /// Whether `caller` may do what `target` is about.
 ///
@@ -201,8 +201,12 @@ fn refused(caller: &Caller, target: &Target, reason: &Reason) -> AwsError {
             _ => AwsError::invalid("MissingAuthenticationTokenException", "Missing Authentication Token"),
         };
     };
-    // SQS alone writes the action small.
-    let action = if service == "sqs" { &target.action.to_ascii_lowercase() } else { &target.action };
+    // SQS writes the action small, SNS its own name large.
+    let action = &match target.action.strip_prefix("sns:") {
+        Some(name) => format!("SNS:{name}"),
+        None if service == "sqs" => target.action.to_ascii_lowercase(),
+        None => target.action.clone(),
+    };
     let resource = match service {
         "s3" => format!("\"{}\"", target.resource_arn),
         _ => target.resource_arn.clone(),
@@ -216,7 +220,9 @@ fn refused(caller: &Caller, target: &Target, reason: &Reason) -> AwsError {
     };
     let message =
         format!("User: {arn} is not authorized to perform: {action} on resource: {resource} {reason}");
-    if service == "s3" || is_query {
+    if service == "sns" {
+        AwsError::with_status(403, "AuthorizationError", message)
+    } else if service == "s3" || is_query {
         AwsError::with_status(403, "AccessDenied", message)
     } else if service == "sqs" {
         AwsError::with_status(403, "AccessDeniedException", message)

@@ -95,10 +95,6 @@ impl Sns {
         let kind = NotificationKind::UnsubscribeConfirmation;
         let mut farewell = confirmation(&subscription, &token, kind, self.new_id());
         farewell.at = now;
-        if is_told {
-            let topic = self.view(&subscription.arn.topic).await?;
-            farewell = self.vouched(farewell, &topic.topic).await?;
-        }
         let sealer = self.sealer.clone();
         self.catalog
             .write(move |tx| {

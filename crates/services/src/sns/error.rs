@@ -61,7 +61,8 @@ pub(super) fn subscription_arn(text: &str, region: Option<&Region>) -> Result<Su
 fn check_parts(name: &str, text: &str) -> Result<(), Failure> {
     let parts = text.split(':').count();
     if parts < ARN_PARTS_MIN {
-        let reason = format!("{name} Reason: An ARN must have at least {ARN_PARTS_MIN} elements, not {parts}");
+        let reason =
+            format!("{name} Reason: An ARN must have at least {ARN_PARTS_MIN} elements, not {parts}");
         return Err(invalid(reason));
     }
     Ok(())

@@ -33,7 +33,8 @@ fn attribute(name: &str, value: &Value) -> Result<Attribute, Failure> {
     }
     let field = if kind == "Binary" { "Binary" } else { "String" };
     let wrong_field = || {
-        let text = format!("The message attribute '{name}' with type '{data_type}' must use field '{field}'.");
+        let text =
+            format!("The message attribute '{name}' with type '{data_type}' must use field '{field}'.");
         refused(text)
     };
     let empty = || {
@@ -61,7 +62,8 @@ fn is_number(text: &str) -> bool {
 
 fn check_name(name: &str) -> Result<(), Failure> {
     if name.is_empty() || name.len() >= NAME_SIZE_BYTES_LIMIT {
-        let text = format!("Length of message attribute name must be less than {NAME_SIZE_BYTES_LIMIT} bytes.");
+        let text =
+            format!("Length of message attribute name must be less than {NAME_SIZE_BYTES_LIMIT} bytes.");
         return Err(refused(text));
     }
     if let Some(odd) = name.chars().find(|c| !c.is_ascii_alphanumeric() && !"-_.".contains(*c)) {

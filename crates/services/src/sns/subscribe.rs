@@ -6,18 +6,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cairn_core::AccountId;
 use cairn_store::catalog::prefix_end;
 use cairn_store::{CatalogError, Tx};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::arn::{SubscriptionArn, TopicArn};
-use super::error::{Failure, fail, invalid, not_authorized, subscription_arn, subscription_not_found, topic_arn};
+use super::error::{
+    Failure, fail, invalid, not_authorized, subscription_arn, subscription_not_found, topic_arn,
+};
 use super::page::{PAGE_ITEMS, PageInput, page};
 use super::state::{
-    COUNTS, Notification, NotificationKind, Owed, Protocol, SUBSCRIPTIONS, SUBSCRIPTIONS_OF_OWNERS, Subscription,
-    SubscriptionState, TOKENS, TOPICS, Token, owner_row, put_subscription, subscription_of_endpoint, token_row,
+    COUNTS, Notification, NotificationKind, Owed, Protocol, SUBSCRIPTIONS, SUBSCRIPTIONS_OF_OWNERS,
+    Subscription, SubscriptionState, TOKENS, TOPICS, Token, owner_row, put_subscription,
+    subscription_of_endpoint, token_row,
 };
 use super::topics::existing;
 use super::{Sns, owed, subscription_attributes};
@@ -82,12 +84,10 @@ enum Made {
 impl Sns {
     pub(super) async fn subscribe(&self, caller: &Caller, input: Subscribe) -> Result<Value, Failure> {
         let topic = topic_arn("TopicArn", &input.topic_arn, Some(&caller.region))?;
-        let view = self.view(&topic).await?;
         let asked = self.asked_for(caller, &topic, &input)?;
         let token = self.new_token();
-        let question = confirmation(&asked, &token, NotificationKind::SubscriptionConfirmation, self.new_id());
-        let needs_question = !asked.is_confirmed();
-        let question = if needs_question { self.vouched(question, &view.topic).await? } else { question };
+        let question =
+            confirmation(&asked, &token, NotificationKind::SubscriptionConfirmation, self.new_id());
         let given: Vec<String> = input.attributes.keys().cloned().collect();
         let (now, sealer) = (caller.now, self.sealer.clone());
         let made = self
@@ -137,7 +137,8 @@ impl Sns {
         input: &Subscribe,
     ) -> Result<Subscription, Failure> {
         let (protocol, endpoint) = checked_endpoint(topic, &input.protocol, input.endpoint.as_deref())?;
-        let own_queue = protocol == Protocol::Sqs && endpoint.split(':').nth(4) == Some(caller.account.as_str());
+        let own_queue =
+            protocol == Protocol::Sqs && endpoint.split(':').nth(4) == Some(caller.account.as_str());
         let state = if own_queue {
             SubscriptionState::Confirmed { authenticate_on_unsubscribe: false, was_authenticated: true }
         } else {
@@ -344,7 +345,9 @@ fn repeated(
     if !found.is_confirmed() {
         // Asked once more, by somebody who may need no answer.
         found.state = match &asked.state {
-            SubscriptionState::Pending { .. } => SubscriptionState::Pending { until: now.plus(TOKEN_VALIDITY) },
+            SubscriptionState::Pending { .. } => {
+                SubscriptionState::Pending { until: now.plus(TOKEN_VALIDITY) }
+            }
             confirmed @ SubscriptionState::Confirmed { .. } => confirmed.clone(),
         };
     }
@@ -356,7 +359,10 @@ fn check_room(tx: &mut dyn Tx, topic: &TopicArn) -> Result<(), Failure> {
     if counts.confirmed + counts.pending < SUBSCRIPTIONS_MAX {
         return Ok(());
     }
-    Err(fail("SubscriptionLimitExceeded", "The maximum number of subscriptions of the topic has been reached."))
+    Err(fail(
+        "SubscriptionLimitExceeded",
+        "The maximum number of subscriptions of the topic has been reached.",
+    ))
 }
 
 fn checked_endpoint(
@@ -386,7 +392,9 @@ fn checked_endpoint(
         }
         Protocol::Sqs => {}
         _ if topic.is_fifo() => {
-            return Err(invalid(format!("Protocol Reason: FIFO topics do not support the protocol {protocol}")));
+            return Err(invalid(format!(
+                "Protocol Reason: FIFO topics do not support the protocol {protocol}"
+            )));
         }
         Protocol::Http | Protocol::Https => {
             let host = endpoint.strip_prefix(protocol).and_then(|rest| rest.strip_prefix("://"));
@@ -398,7 +406,8 @@ fn checked_endpoint(
         Protocol::Email | Protocol::EmailJson => {
             let parts = endpoint.split_once('@');
             let is_plain = |part: &str| {
-                !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || c.is_control() || "<>@,;".contains(c))
+                !part.is_empty()
+                    && !part.contains(|c: char| c.is_whitespace() || c.is_control() || "<>@,;".contains(c))
             };
             if !parts.is_some_and(|(name, host)| is_plain(name) && is_plain(host)) {
                 return Err(invalid("Email address"));

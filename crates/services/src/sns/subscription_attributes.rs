@@ -41,7 +41,8 @@ pub(super) fn set(subscription: &mut Subscription, name: &str, value: &str) -> R
             filter_of(subscription).map(|_| ()).map_err(Some)
         }
         "RedrivePolicy" => {
-            check_redrive(subscription, value).map_err(|problem| Some(format!("RedrivePolicy: {problem}")))?;
+            check_redrive(subscription, value)
+                .map_err(|problem| Some(format!("RedrivePolicy: {problem}")))?;
             subscription.redrive_policy = is_given(value).then(|| value.to_owned());
             Ok(())
         }

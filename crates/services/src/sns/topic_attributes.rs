@@ -219,7 +219,11 @@ mod tests {
         check("SignatureVersion", "3", "SignatureVersion Reason: must be one of [1, 2]");
         check("FifoTopic", "false", "no such attribute");
         check("Made", "up", "no such attribute");
-        check("ContentBasedDeduplication", "true", "ContentBasedDeduplication Reason: it is an attribute of FIFO topics");
+        check(
+            "ContentBasedDeduplication",
+            "true",
+            "ContentBasedDeduplication Reason: it is an attribute of FIFO topics",
+        );
         check("SQSSuccessFeedbackSampleRate", "100", "ok");
         check("SQSSuccessFeedbackSampleRate", "101", "SQSSuccessFeedbackSampleRate");
         check("HTTPFailureFeedbackRoleArn", "arn:aws:iam::111122223333:role/r", "ok");

@@ -29,6 +29,7 @@ const TABLES: &[(&str, &str)] = &[
     ("kms", include_str!("authorisation/kms.txt")),
     ("organizations", include_str!("authorisation/organizations.txt")),
     ("s3", include_str!("authorisation/s3.txt")),
+    ("sns", include_str!("authorisation/sns.txt")),
     ("sts", include_str!("authorisation/sts.txt")),
 ];
 
@@ -99,7 +100,7 @@ async fn is_allowed(service: &dyn Service, row: &Row, rights: &[Right]) -> bool 
     if service.authorises_itself(&row.operation) {
         let answer = service.handle(&caller, call()).await;
         let text = answer.map_or_else(|error| error.to_string(), |reply| reply.result.to_string());
-        return !text.contains("AccessDenied");
+        return !["AccessDenied", "AuthorizationError"].iter().any(|code| text.contains(code));
     }
     let mut targets = vec![service.target(&caller, &call()).await.unwrap()];
     targets.extend(service.further_targets(&caller, &call()).await.unwrap());

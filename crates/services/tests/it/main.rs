@@ -19,6 +19,7 @@ mod kms;
 mod operations;
 mod organizations;
 mod s3;
+mod sns;
 mod sqs;
 mod sts;
 mod world;

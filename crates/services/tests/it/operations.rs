@@ -70,7 +70,17 @@ pub(crate) fn with_all(visit: impl FnOnce(&[&dyn Service])) {
     let iam = Arc::new(world.iam());
     let (clock, entropy) = (world.clock.clone(), world.entropy.clone());
     let organizations = Organizations::new(world.catalog.clone(), clock, entropy, Arc::clone(&iam));
-    visit(&[trails.service(), &data, iam.as_ref(), &kms, &organizations, &s3, &crate::sts::sts_of(&world)]);
+    let sns = crate::sns::sns_of(&world, Arc::default());
+    visit(&[
+        trails.service(),
+        &data,
+        iam.as_ref(),
+        &kms,
+        &organizations,
+        &s3,
+        &sns,
+        &crate::sts::sts_of(&world),
+    ]);
 }
 
 #[test]

@@ -1,0 +1,89 @@
+//! Topics as other services reach them: S3 for a bucket, CloudTrail for a trail, under the topics' policies.
+
+use async_trait::async_trait;
+
+use super::Sns;
+use super::arn::TopicArn;
+use super::error::{Failure, invalid, not_authorized, topic_not_found};
+use super::permissions::deciding;
+use super::publish::{Body, Outgoing};
+use super::views::TopicView;
+use crate::sinks::{SentTo, SinkFailure, Source, TopicMessage, TopicSink, is_allowed};
+
+/// Bytes of a message of a service's.
+const MESSAGE_SIZE_BYTES_MAX: usize = 256 * 1024;
+
+impl Sns {
+    /// The topic, where `source` may publish to it.
+    async fn open_to(&self, source: &Source, topic_arn: &str) -> Result<std::sync::Arc<TopicView>, Failure> {
+        let arn: TopicArn = topic_arn.parse().map_err(|_| invalid("TopicArn"))?;
+        let view = self.views.of(&self.catalog, &arn).await?.ok_or_else(topic_not_found)?;
+        let policy = deciding(&view.topic.policy);
+        let to = SentTo {
+            action: "sns:Publish",
+            arn: topic_arn,
+            owner: &arn.account,
+            region: &arn.region,
+            policy: policy.as_deref(),
+        };
+        if is_allowed(source, &to, self.clock.now()) {
+            return Ok(view);
+        }
+        let Source { service, .. } = source;
+        Err(not_authorized(format!(
+            "User: {service} is not authorized to perform: SNS:Publish on resource: {topic_arn} because no \
+             resource-based policy allows the SNS:Publish action"
+        )))
+    }
+
+    async fn publish_for(
+        &self,
+        source: &Source,
+        topic_arn: &str,
+        message: TopicMessage,
+    ) -> Result<(), Failure> {
+        let view = self.open_to(source, topic_arn).await?;
+        if view.topic.arn.is_fifo() {
+            return Err(invalid("TopicArn Reason: services do not publish to FIFO topics"));
+        }
+        if message.body.len() > MESSAGE_SIZE_BYTES_MAX {
+            return Err(invalid("Message too long"));
+        }
+        let outgoing = Outgoing {
+            message_id: self.new_id(),
+            body: Body::Same(message.body),
+            subject: message.subject,
+            attributes: Vec::new(),
+            group: None,
+            deduplication: None,
+            sequence_number: None,
+        };
+        self.send(&view, vec![outgoing]).await.map(|_| ())
+    }
+}
+
+#[async_trait]
+impl TopicSink for Sns {
+    async fn check(&self, source: &Source, topic_arn: &str) -> Result<(), SinkFailure> {
+        self.open_to(source, topic_arn).await.map(|_| ()).map_err(sink_failure)
+    }
+
+    async fn publish(
+        &self,
+        source: &Source,
+        topic_arn: &str,
+        message: TopicMessage,
+    ) -> Result<(), SinkFailure> {
+        self.publish_for(source, topic_arn, message).await.map_err(sink_failure)
+    }
+
+    async fn is_fifo(&self, topic_arn: &str) -> Option<bool> {
+        let arn: TopicArn = topic_arn.parse().ok()?;
+        let view = self.views.of(&self.catalog, &arn).await.ok()??;
+        Some(view.topic.arn.is_fifo())
+    }
+}
+
+fn sink_failure(failure: Failure) -> SinkFailure {
+    cairn_wire::AwsError::from(failure).into()
+}
