@@ -17,7 +17,7 @@ pub use chance::Chance;
 pub use events::{SAMPLE_ACCOUNT, SampleEvents};
 pub use fixtures::fixtures;
 pub use log::memory_log;
-pub use queues::memory_queues;
+pub use queues::{SteppedQueues, memory_queues};
 pub use seal::fixed_sealer;
 
 use std::sync::Mutex;

@@ -256,9 +256,20 @@ impl SegmentLog {
         settings: LogSettings,
         registry: &Registry,
     ) -> Result<Self, LogError> {
-        Self::open_on(disk, dir, settings, registry, |writer, queued| {
+        Self::open_named("log", disk, dir, settings, registry)
+    }
+
+    /// As [`SegmentLog::open_on_disk`], of a log that is not the event log: its metrics have its own name.
+    pub(crate) fn open_named(
+        name: &str,
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        settings: LogSettings,
+        registry: &Registry,
+    ) -> Result<Self, LogError> {
+        Self::open_on(name, disk, dir, settings, registry, |writer, queued| {
             std::thread::Builder::new()
-                .name("event-log".into())
+                .name(format!("{name}-writer"))
                 .spawn(move || writer.run(queued))
                 .map(|thread| Driver::Thread(Some(thread)))
                 .map_err(failed("start its writer"))
@@ -276,12 +287,13 @@ impl SegmentLog {
         settings: LogSettings,
         registry: &Registry,
     ) -> Result<Self, LogError> {
-        Self::open_on(disk, dir, settings, registry, |writer, queued| {
+        Self::open_on("log", disk, dir, settings, registry, |writer, queued| {
             Ok(Driver::Holder(Mutex::new((writer, queued))))
         })
     }
 
     fn open_on(
+        name: &str,
         disk: &Arc<dyn Disk>,
         dir: &Path,
         settings: LogSettings,
@@ -299,7 +311,7 @@ impl SegmentLog {
         let (file, offset, room_end, end) = open_end((disk, dir), &mut segments, &settings)?;
         let segments: Vec<_> = segments.into_iter().map(Arc::new).collect();
         let last = Arc::clone(segments.last().expect("a log has a segment"));
-        let metrics = LogMetrics::new(registry);
+        let metrics = LogMetrics::new(registry, name);
         metrics.segments.set(i64::try_from(segments.len()).unwrap_or(i64::MAX));
         let shared = Arc::new(Shared::new((disk, dir), segments, end, settings.recent_size_bytes_max));
         let entry_size_bytes_max = settings.entry_size_bytes_max;
@@ -328,6 +340,23 @@ impl SegmentLog {
         if let Ok(first) = queued.try_recv() {
             writer.write_group(first, queued);
         }
+    }
+
+    /// How many segments there are, and the first position of the second.
+    pub(crate) fn segments(&self) -> (usize, Option<LogPosition>) {
+        let segments = self.shared.segments.read().expect("no panic while the segments are held");
+        (segments.len(), segments.get(1).map(|second| LogPosition(second.base)))
+    }
+
+    /// The entry at `position`, where it is in memory.
+    pub(crate) fn read_recent(&self, position: LogPosition) -> Option<Entry> {
+        let recent = self.shared.recent.lock().expect("no panic while the recent entries are held");
+        recent.read(position.0, 1, 0)?.pop().map(|(_, entry)| entry)
+    }
+
+    /// Whether an earlier write failed, so that nothing more is taken.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.shared.is_poisoned()
     }
 
     /// Runs `work` away from the async threads, where the log has threads at all.

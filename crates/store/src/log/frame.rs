@@ -11,7 +11,7 @@
 //! highest bit of `group` says that the append goes on with the next frame: recovery drops an append that lacks its
 //! last frame. Files from before that bit was written never have it: there every frame ends an append. A seal is the
 //! last frame of a full segment; its position is the base of the next segment. Kinds: 1 an event, 2 an intent,
-//! 3 an event that was ingested, 255 a seal.
+//! 3 an event that was ingested, 4 a record of the queues' journal, 255 a seal.
 
 use cairn_core::Timestamp;
 
@@ -30,6 +30,7 @@ const MAGIC: [u8; 8] = *b"CAIRNLOG";
 const KIND_EVENT: u8 = 1;
 const KIND_INTENT: u8 = 2;
 const KIND_INGESTED: u8 = 3;
+const KIND_QUEUE: u8 = 4;
 const KIND_SEAL: u8 = 255;
 /// The bit of `group` that says that the append goes on.
 const APPEND_GOES_ON: u32 = 1 << 31;
@@ -109,6 +110,7 @@ impl Frame {
             KIND_EVENT => FrameKind::Entry(EntryKind::Event),
             KIND_INTENT => FrameKind::Entry(EntryKind::Intent),
             KIND_INGESTED => FrameKind::Entry(EntryKind::Ingested),
+            KIND_QUEUE => FrameKind::Entry(EntryKind::Queue),
             KIND_SEAL => FrameKind::Seal,
             _ => return None,
         };
@@ -155,6 +157,7 @@ pub(super) fn encode_entry(
         EntryKind::Event => KIND_EVENT,
         EntryKind::Intent => KIND_INTENT,
         EntryKind::Ingested => KIND_INGESTED,
+        EntryKind::Queue => KIND_QUEUE,
     };
     encode(buffer, place, kind, recorded_at, payload);
 }
@@ -220,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_frame_keeps_its_kind() {
-        for kind in [EntryKind::Event, EntryKind::Intent, EntryKind::Ingested] {
+        for kind in [EntryKind::Event, EntryKind::Intent, EntryKind::Ingested, EntryKind::Queue] {
             let mut bytes = Vec::new();
             let place = Place { position: 0, group_index: 0, append_goes_on: false };
             encode_entry(&mut bytes, place, kind, Timestamp::EPOCH, b"{}");

@@ -17,31 +17,21 @@ pub(super) struct LogMetrics {
 }
 
 impl LogMetrics {
-    pub(super) fn new(registry: &Registry) -> Self {
+    /// The metrics of the log with this name: `cairn_log_syncs_total`.
+    pub(super) fn new(registry: &Registry, name: &str) -> Self {
+        let name = |metric: &str| format!("cairn_{name}_{metric}");
         Self {
             appended_entries: metrics::counter(
                 registry,
-                "cairn_log_appended_entries_total",
+                &name("appended_entries_total"),
                 "Entries made durable.",
             ),
-            appended_bytes: metrics::counter(
-                registry,
-                "cairn_log_appended_bytes_total",
-                "Bytes made durable.",
-            ),
-            syncs: metrics::counter(registry, "cairn_log_syncs_total", "Syncs of log files."),
-            sync_seconds: metrics::seconds(
-                registry,
-                "cairn_log_sync_seconds",
-                "How long a group's sync took.",
-            ),
-            group_entries: metrics::sizes(registry, "cairn_log_group_entries", "Entries per sync.", 2.0, 13),
-            queue_depth: metrics::gauge(
-                registry,
-                "cairn_log_queue_appends",
-                "Appends waiting for the writer.",
-            ),
-            segments: metrics::gauge(registry, "cairn_log_segments", "Segment files."),
+            appended_bytes: metrics::counter(registry, &name("appended_bytes_total"), "Bytes made durable."),
+            syncs: metrics::counter(registry, &name("syncs_total"), "Syncs of log files."),
+            sync_seconds: metrics::seconds(registry, &name("sync_seconds"), "How long a group's sync took."),
+            group_entries: metrics::sizes(registry, &name("group_entries"), "Entries per sync.", 2.0, 13),
+            queue_depth: metrics::gauge(registry, &name("queue_appends"), "Appends waiting for the writer."),
+            segments: metrics::gauge(registry, &name("segments"), "Segment files."),
         }
     }
 }

@@ -28,6 +28,8 @@ pub enum EntryKind {
     Ingested,
     /// What is about to be done, written down before it is: no consumer's business but that of whoever settles it.
     Intent,
+    /// A record of the queues' journal, which is a log of its own. In an event log it is nobody's business.
+    Queue,
 }
 
 /// One entry of the log.

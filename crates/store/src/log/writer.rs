@@ -253,7 +253,7 @@ mod tests {
         let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
         let segment = Arc::new(Segment::new(&disk, dir.path(), 0));
         let shared = Arc::new(Shared::new((&disk, dir.path()), vec![Arc::clone(&segment)], 0, 1 << 20));
-        let metrics = LogMetrics::new(&Registry::new());
+        let metrics = LogMetrics::new(&Registry::new(), "log");
         let settings = LogSettings::default();
         let place: (Arc<dyn DiskFile>, _, _, _) =
             (Arc::new(file), SEGMENT_HEADER_BYTES as u64, settings.segment_size_bytes, 0);
@@ -304,7 +304,7 @@ mod tests {
         let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
         let segment = Arc::new(Segment::new(&disk, dir.path(), 0));
         let shared = Arc::new(Shared::new((&disk, dir.path()), vec![Arc::clone(&segment)], 0, 1 << 20));
-        let metrics = LogMetrics::new(&Registry::new());
+        let metrics = LogMetrics::new(&Registry::new(), "log");
         // No disk has room for a segment of this size; this one is full but for two entries of the test's. The first
         // of the two that come together would have room, but goes with the second.
         let settings = LogSettings { segment_size_bytes: 15 << 40, ..LogSettings::default() };
@@ -347,7 +347,7 @@ mod tests {
         let file = segment.create(settings.segment_size_bytes).unwrap();
         let shared = Arc::new(Shared::new((&disk, dir.path()), vec![Arc::clone(&segment)], 0, 1 << 20));
         let place = (file, SEGMENT_HEADER_BYTES as u64, settings.segment_size_bytes, 0);
-        let metrics = LogMetrics::new(&Registry::new());
+        let metrics = LogMetrics::new(&Registry::new(), "log");
         let writer = Writer::new(Arc::clone(&shared), settings, metrics, segment, place);
         // The first finds an empty segment and widens it, the second gets the next, the last one of the usual size.
         let answers: Vec<_> = written_by(writer, &[5, 6, 1]);

@@ -7,14 +7,14 @@
 //! a crash what was in flight is visible again at the latest when its visibility timeout is over; messages of one group
 //! are received in their order, and no later one while an earlier is in flight.
 
+mod committer;
 mod deduplication;
-mod memory;
-#[allow(dead_code, reason = "the journal, which comes next, uses all of it")]
+mod journal;
+mod metrics;
 mod op;
+mod payloads;
 mod queue;
-#[allow(dead_code, reason = "the journal, which comes next, uses all of it")]
 mod record;
-#[allow(dead_code, reason = "the journal, which comes next, uses all of it")]
 mod state;
 
 use std::fmt;
@@ -25,7 +25,7 @@ use bytes::Bytes;
 use cairn_core::Timestamp;
 use tokio::sync::watch;
 
-pub use memory::MemoryQueues;
+pub use journal::{JournalQueues, QueueSettings};
 
 use record::MessageRecord;
 use state::Taken;

@@ -4,11 +4,13 @@
 //! its own are applied once they are durable, and then it is answered. Where they cannot be made durable, it is undone.
 //! Pure.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 
 use cairn_core::Timestamp;
 
-use super::record::{MessageRecord, Record};
+use super::record::{Digest, MessageRecord, Record, digest};
 use super::state::{Applied, State};
 use super::{NewMessage, QueueError, QueueKey, Receipt, ReceiptFault, Sent, Sequence};
 
@@ -77,12 +79,25 @@ impl Answer {
     }
 }
 
+/// What becomes of one message that is sent.
+#[derive(Debug)]
+enum Place {
+    /// It is the nth record.
+    Record(usize, String),
+    /// It is a duplicate of the message of the nth record.
+    Again(usize, String),
+    /// It is a duplicate of a message that came before.
+    Known(Sent),
+}
+
 /// What an operation comes to.
 #[derive(Debug)]
 pub(super) struct Decided {
     /// What is to be made durable; nothing where there is nothing to do.
     pub(super) records: Vec<Record>,
     answer: Answer,
+    /// Of a send, what becomes of each message.
+    places: Vec<Place>,
     /// What is kept from being received meanwhile.
     held: Option<(QueueKey, Vec<u64>)>,
 }
@@ -115,7 +130,7 @@ impl Op {
     /// # Errors
     /// Where it cannot be done; then nothing has changed.
     pub(super) fn decide(self, state: &mut State, messages_max: usize) -> Result<Decided, QueueError> {
-        let decided = |records, answer| Ok(Decided { records, answer, held: None });
+        let decided = |records, answer| Ok(Decided { records, answer, places: Vec::new(), held: None });
         match self {
             Self::Create(key) if state.contains(&key) => decided(Vec::new(), Answer::Done),
             Self::Create(key) => decided(vec![Record::Queue(key)], Answer::Done),
@@ -123,10 +138,7 @@ impl Op {
                 state.queue(&key)?;
                 decided(vec![Record::Removed(key)], Answer::Done)
             }
-            Self::Send(records) => {
-                check_send(state, &records, messages_max)?;
-                decided(records, Answer::Sent(Vec::new()))
-            }
+            Self::Send(records) => send(state, records, messages_max),
             Self::Delete { queue, receipts, now } => delete(state, queue, &receipts, now),
             Self::ChangeVisibility { queue, changes, now } => change(state, queue, &changes, now),
             Self::Purge(key) => {
@@ -152,8 +164,16 @@ impl Decided {
     pub(super) fn answer(self, applied: Vec<Applied>) -> Answer {
         match self.answer {
             Answer::Sent(_) => {
-                let sent = |applied| if let Applied::Sent(sent) = applied { Some(sent) } else { None };
-                Answer::Sent(applied.into_iter().filter_map(sent).collect())
+                let sequence = |record: usize| match applied.get(record) {
+                    Some(Applied::Came(sequence)) => *sequence,
+                    other => unreachable!("a message that is sent comes: {other:?}"),
+                };
+                let sent = |place| match place {
+                    Place::Record(record, id) => Sent { id, sequence: sequence(record), is_duplicate: false },
+                    Place::Again(record, id) => Sent { id, sequence: sequence(record), is_duplicate: true },
+                    Place::Known(sent) => sent,
+                };
+                Answer::Sent(self.places.into_iter().map(sent).collect())
             }
             Answer::Gone(_) => {
                 let gone = |applied: &Applied| if let Applied::Gone(gone) = applied { *gone } else { 0 };
@@ -173,21 +193,49 @@ impl Decided {
     }
 }
 
-fn check_send(state: &State, records: &[Record], messages_max: usize) -> Result<(), QueueError> {
+/// The digest of a message's deduplication text, with its queue.
+pub(super) fn text_of(record: &Record) -> Option<(&QueueKey, Digest)> {
+    let Record::Message(message) = record else { return None };
+    Some((&message.queue, digest(message.deduplication.as_deref()?)))
+}
+
+/// Finds the duplicates, so that the journal has none of them: what it says does not depend on what came before.
+fn send(state: &State, records: Vec<Record>, messages_max: usize) -> Result<Decided, QueueError> {
+    let mut kept: Vec<Record> = Vec::new();
+    let mut places = Vec::new();
+    let mut texts: HashMap<(QueueKey, Digest), usize> = HashMap::new();
     for record in records {
-        if let Record::Message(message) = record {
-            state.queue(&message.queue)?;
+        let Record::Message(message) = &record else { continue };
+        let window = &state.queue(&message.queue)?.window;
+        if let Some((queue, digest)) = text_of(&record) {
+            if let Some(earlier) = window.find(&digest, message.sent_at) {
+                let (id, sequence) = (earlier.id.to_string(), earlier.sequence);
+                places.push(Place::Known(Sent { id, sequence, is_duplicate: true }));
+                continue;
+            }
+            match texts.entry((queue.clone(), digest)) {
+                Entry::Occupied(first) => {
+                    let id = match &kept[*first.get()] {
+                        Record::Message(first) => first.id.clone(),
+                        other => unreachable!("only messages are sent: {other:?}"),
+                    };
+                    places.push(Place::Again(*first.get(), id));
+                    continue;
+                }
+                Entry::Vacant(place) => {
+                    place.insert(kept.len());
+                }
+            }
         }
+        places.push(Place::Record(kept.len(), message.id.clone()));
+        kept.push(record);
     }
-    let has_texts = records
-        .iter()
-        .any(|record| matches!(record, Record::Message(message) if message.deduplication.is_some()));
-    let count = if has_texts { state.texts().max(state.messages()) } else { state.messages() };
-    if count + records.len() > messages_max {
+    let count = if texts.is_empty() { state.messages() } else { state.messages().max(state.texts()) };
+    if count + kept.len() > messages_max {
         let text = format!("the queues hold {messages_max} messages or deduplication texts");
         return Err(QueueError::Full(io::Error::new(io::ErrorKind::StorageFull, text)));
     }
-    Ok(())
+    Ok(Decided { records: kept, answer: Answer::Sent(Vec::new()), places, held: None })
 }
 
 fn delete(
@@ -204,7 +252,12 @@ fn delete(
         .filter(|sequence| found.get(sequence.0).is_some())
         .collect();
     let record = (!sequences.is_empty()).then_some(Record::Deleted { queue, sequences });
-    Ok(Decided { records: record.into_iter().collect(), answer: Answer::Receipts(outcomes), held: None })
+    Ok(Decided {
+        records: record.into_iter().collect(),
+        answer: Answer::Receipts(outcomes),
+        places: Vec::new(),
+        held: None,
+    })
 }
 
 fn change(
@@ -219,7 +272,12 @@ fn change(
     let receipts: Vec<_> = checked.iter().flatten().cloned().collect();
     let outcomes = checked.into_iter().map(|outcome| outcome.map(|_| ())).collect();
     let record = (!receipts.is_empty()).then_some(Record::Receipts { queue, receipts });
-    Ok(Decided { records: record.into_iter().collect(), answer: Answer::Receipts(outcomes), held: None })
+    Ok(Decided {
+        records: record.into_iter().collect(),
+        answer: Answer::Receipts(outcomes),
+        places: Vec::new(),
+        held: None,
+    })
 }
 
 fn redrive(
@@ -272,5 +330,6 @@ fn hold(state: &mut State, from: &QueueKey, sequences: Vec<u64>, records: Vec<Re
     if let Ok(queue) = state.queue_mut(from) {
         sequences.iter().for_each(|sequence| queue.hold(*sequence));
     }
-    Decided { records, answer: Answer::Gone(0), held: Some((from.clone(), sequences)) }
+    let held = Some((from.clone(), sequences));
+    Decided { records, answer: Answer::Gone(0), places: Vec::new(), held }
 }

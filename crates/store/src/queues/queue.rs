@@ -49,6 +49,10 @@ pub(super) struct Message {
     pub(super) came_from: Option<Arc<QueueKey>>,
 }
 
+/// What is known of a message stays small: there may be millions.
+const MESSAGE_SIZE_BYTES_MAX: usize = 80;
+const _: () = assert!(size_of::<Message>() <= MESSAGE_SIZE_BYTES_MAX);
+
 #[derive(Debug, Default)]
 struct Group {
     /// Those that are not in flight.

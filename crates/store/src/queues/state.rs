@@ -17,11 +17,10 @@ use tokio::sync::watch;
 use super::deduplication::Remembered;
 use super::queue::{Message, Phase, Queue};
 use super::record::{Digest, Kept, MessageRecord, ReceiptRecord, Record, digest};
-use super::{Ask, Counts, QueueError, QueueKey, Sent, Sequence};
+use super::{Ask, Counts, QueueError, QueueKey, Sequence};
 
-/// The most memory that a message takes while its payload is in the journal alone, with its part of all indices, but
-/// for the text of its group.
-pub(super) const MESSAGE_MEMORY_BYTES_MAX: usize = 400;
+/// What the record of a queue or of a deduplication text comes to at most, but for long names.
+const RECORD_BYTES: u64 = 256;
 
 /// A queue's place in the tables of this process.
 type Slot = u32;
@@ -31,8 +30,8 @@ type Slot = u32;
 pub(super) enum Applied {
     /// What it says.
     Done,
-    /// A message came, or is a duplicate.
-    Sent(Sent),
+    /// A message came.
+    Came(Sequence),
     /// So many messages went.
     Gone(u64),
 }
@@ -49,8 +48,8 @@ pub(super) struct Taken {
 #[derive(Debug)]
 struct Held {
     key: Arc<QueueKey>,
-    /// The record that says that the queue is there.
-    position: u64,
+    /// The record that says that the queue is there, where it was read already.
+    position: Option<u64>,
     queue: Queue,
     arrivals: watch::Sender<u64>,
 }
@@ -117,9 +116,9 @@ impl State {
         self.texts
     }
 
-    /// The bytes of the records whose messages are there.
+    /// About how many bytes the journal needs for what is there.
     pub(super) fn live_bytes(&self) -> u64 {
-        self.live_bytes
+        self.live_bytes + RECORD_BYTES * (self.texts as u64 + self.queues.len() as u64)
     }
 
     /// Where the journal's first record lies that is still needed.
@@ -140,7 +139,7 @@ impl State {
             Record::Queue(key) => self.add_queue(position, key),
             Record::Removed(key) => self.remove_queue(key),
             Record::Message(message) => {
-                return self.add_message(position, size_bytes, message).map_or(Applied::Done, Applied::Sent);
+                return self.add_message(position, size_bytes, message);
             }
             Record::Deleted { queue, sequences } => {
                 let gone =
@@ -169,9 +168,10 @@ impl State {
                 return Applied::Gone(u64::from(moved));
             }
             Record::Deduplication { queue, texts } => {
+                let slot = self.slot_or_new(queue);
                 for text in texts {
                     let (id, sequence, at) = (text.id.as_str().into(), text.sequence, text.at);
-                    self.remember(queue, text.digest, Remembered { id, sequence, at, position });
+                    self.remember(slot, text.digest, Remembered { id, sequence, at, position });
                 }
             }
         }
@@ -179,28 +179,34 @@ impl State {
     }
 
     fn add_queue(&mut self, position: u64, key: &QueueKey) {
-        self.queue_positions.insert(position);
-        match self.slots.entry(key.clone()) {
-            Entry::Occupied(slot) => {
-                if let Some(held) = self.queues.get_mut(slot.get()) {
-                    self.queue_positions.remove(&held.position);
-                    held.position = position;
-                }
-            }
-            Entry::Vacant(slot) => {
-                let arrivals = watch::Sender::new(0);
-                let held = Held { key: Arc::new(key.clone()), position, queue: Queue::default(), arrivals };
-                self.queues.insert(self.next_slot, held);
-                slot.insert(self.next_slot);
-                self.next_slot += 1;
-            }
+        let slot = self.slot_or_new(key);
+        let Some(held) = self.queues.get_mut(&slot) else { return };
+        if let Some(before) = held.position.replace(position) {
+            self.queue_positions.remove(&before);
         }
+        self.queue_positions.insert(position);
+    }
+
+    /// The queue's place. What is let go of at the journal's beginning is written again at its end, so a message may be
+    /// read before the record of its queue.
+    fn slot_or_new(&mut self, key: &QueueKey) -> Slot {
+        if let Some(slot) = self.slots.get(key) {
+            return *slot;
+        }
+        let slot = self.next_slot;
+        self.next_slot += 1;
+        let (queue, arrivals) = (Queue::default(), watch::Sender::new(0));
+        self.queues.insert(slot, Held { key: Arc::new(key.clone()), position: None, queue, arrivals });
+        self.slots.insert(key.clone(), slot);
+        slot
     }
 
     fn remove_queue(&mut self, key: &QueueKey) {
         let Some(slot) = self.slots.remove(key) else { return };
         let Some(held) = self.queues.remove(&slot) else { return };
-        self.queue_positions.remove(&held.position);
+        if let Some(position) = held.position {
+            self.queue_positions.remove(&position);
+        }
         for (sequence, message) in held.queue.messages() {
             self.by_position.remove(&message.position);
             self.live_bytes -= u64::from(message.size_bytes);
@@ -209,24 +215,19 @@ impl State {
         held.queue.window.texts().for_each(|text| self.forget_position(text.position));
     }
 
-    /// Adds a message that came, or takes over one that is kept. None where there is no such queue.
-    fn add_message(&mut self, position: u64, size_bytes: u32, record: &MessageRecord) -> Option<Sent> {
-        let slot = self.slot(&record.queue).ok()?;
+    /// Adds a message that came, or takes over one that is kept.
+    fn add_message(&mut self, position: u64, size_bytes: u32, record: &MessageRecord) -> Applied {
+        let slot = self.slot_or_new(&record.queue);
         if let Some(kept) = &record.kept {
             self.keep(slot, position, size_bytes, record, kept);
-            return None;
+            return Applied::Done;
         }
         let sequence = Sequence(position);
         if let Some(text) = &record.deduplication {
             self.forget_texts(&record.queue, record.sent_at, 2);
-            let digest = digest(text);
-            let window = &self.queues.get(&slot)?.queue.window;
-            if let Some(earlier) = window.find(&digest, record.sent_at) {
-                let id = earlier.id.to_string();
-                return Some(Sent { id, sequence: earlier.sequence, is_duplicate: true });
-            }
             let id = record.id.as_str().into();
-            self.remember(&record.queue, digest, Remembered { id, sequence, at: record.sent_at, position });
+            let text = (digest(text), Remembered { id, sequence, at: record.sent_at, position });
+            self.remember(slot, text.0, text.1);
         }
         let is_delayed = record.visible_at > record.sent_at;
         let message = Message {
@@ -243,7 +244,7 @@ impl State {
         };
         self.insert(slot, sequence.0, message);
         self.arrived(&record.queue);
-        Some(Sent { id: record.id.clone(), sequence, is_duplicate: false })
+        Applied::Came(sequence)
     }
 
     /// The message has its payload at `position` now; what is known of it already stands.
@@ -308,9 +309,9 @@ impl State {
         to: &QueueKey,
         is_dead_letter: bool,
     ) -> bool {
-        let Ok(target) = self.slot(to) else { return false };
         let Ok(source) = self.held(from).map(|held| Arc::clone(&held.key)) else { return false };
         let Some(mut message) = self.remove(from, sequence) else { return false };
+        let target = self.slot_or_new(to);
         if is_dead_letter {
             message.receives_before = message.receives;
             message.came_from = Some(source);
@@ -327,9 +328,9 @@ impl State {
         true
     }
 
-    fn remember(&mut self, key: &QueueKey, digest: Digest, text: Remembered) {
+    fn remember(&mut self, slot: Slot, digest: Digest, text: Remembered) {
         let position = text.position;
-        let Ok((_, held)) = self.held_mut(key) else { return };
+        let Some(held) = self.queues.get_mut(&slot) else { return };
         let before = held.queue.window.insert(digest, text);
         self.texts += 1;
         *self.text_positions.entry(position).or_default() += 1;
@@ -446,7 +447,7 @@ impl State {
     pub(super) fn needed(&self, position: u64, record: &Record) -> Vec<Record> {
         match record {
             Record::Queue(key) => {
-                let is_here = self.held(key).is_ok_and(|held| held.position == position);
+                let is_here = self.held(key).is_ok_and(|held| held.position == Some(position));
                 is_here.then(|| record.clone()).into_iter().collect()
             }
             Record::Message(message) => {

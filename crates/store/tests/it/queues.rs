@@ -1,13 +1,18 @@
 //! Durable queues against their conformance suite, and against a model of the plainest kind.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use cairn_core::Timestamp;
+use cairn_store::disk::{Disk, SystemDisk};
 use cairn_store::queues::{
-    Ask, Counts, DeadLetters, MemoryQueues, NewMessage, QueueError, QueueKey, Queues, Receipt, ReceiptFault,
-    Received,
+    Ask, Counts, DeadLetters, JournalQueues, NewMessage, QueueError, QueueKey, QueueSettings, Queues,
+    Receipt, ReceiptFault, Received,
 };
+use cairn_testkit::memory_queues;
+use prometheus::Registry;
 use proptest::prelude::*;
 
 use crate::queues_model::{Model, ModelReceived};
@@ -231,8 +236,42 @@ async fn tells_of_arrivals(queues: &dyn Queues) {
 }
 
 #[tokio::test]
-async fn queues_in_memory_conform() {
-    conforms(&MemoryQueues::default()).await;
+async fn queues_on_a_simulated_disk_conform() {
+    conforms(&*memory_queues()).await;
+}
+
+async fn open(dir: &Path) -> JournalQueues {
+    let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
+    let settings = QueueSettings { segment_size_bytes: 4096, ..QueueSettings::default() };
+    JournalQueues::open(&disk, dir, settings, None, &Registry::new()).await.unwrap()
+}
+
+#[tokio::test]
+async fn queues_in_a_folder_conform_and_are_there_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let queues = open(dir.path()).await;
+    conforms(&queues).await;
+    with_queues(&["q", "empty"], &queues).await;
+    let group = in_group("g", message("q", "2", 0));
+    queues.send(vec![message("q", "1", 0), group]).await.unwrap();
+    let received = receive(&queues, "q", 1).await;
+    queues.close().await;
+    assert!(matches!(queues.purge(&key("q")).await, Err(QueueError::Journal(_))), "it is closed");
+    drop(queues);
+
+    let queues = open(dir.path()).await;
+    assert_eq!(queues.names(), [key("empty"), key("q")]);
+    assert_eq!(ids(&receive(&queues, "q", 30).await), [""; 0], "what is in flight stays so");
+    let again = receive(&queues, "q", 31).await;
+    assert_eq!((again[0].receipt.receives, again[0].first_received_at), (2, at(1)));
+    assert_eq!(again[1].group.as_deref(), Some("g"));
+    assert_eq!(delete(&queues, "q", received[0].receipt, 32).await, Ok(()));
+    assert_eq!(delete(&queues, "q", again[1].receipt, 32).await, Ok(()));
+    queues.close().await;
+    drop(queues);
+
+    let queues = open(dir.path()).await;
+    assert_eq!(queues.counts(&key("q"), at(40)).unwrap(), Counts::default());
 }
 
 /// Something that somebody does.
@@ -342,6 +381,6 @@ proptest! {
     #[test]
     fn queues_do_what_the_model_does(steps in steps()) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(compare(&MemoryQueues::default(), steps));
+        runtime.block_on(compare(&*memory_queues(), steps));
     }
 }
