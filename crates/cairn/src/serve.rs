@@ -18,6 +18,7 @@ use cairn_store::blobs::FileBlobs;
 use cairn_store::catalog::sqlite::SqliteCatalog;
 use cairn_store::history::{SegmentHistory, SegmentSettings};
 use cairn_store::log::{LogSettings, SegmentLog};
+use cairn_store::queues::{JournalQueues, QueueError, QueueSettings};
 use cairn_store::seal;
 use cairn_store::space::{Space, SpaceWatch, Watermarks};
 use cairn_store::{Catalog, EventLog, History, Sealer};
@@ -54,6 +55,9 @@ const KMS_INTERVAL: Duration = Duration::from_secs(60);
 /// How often blobs without an object are looked for.
 const GARBAGE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
+/// The queues' journal has segments of this part of the event log's, and no smaller ones.
+const QUEUE_SEGMENTS_IN_LOG_SEGMENT: u64 = 4;
+const QUEUE_SEGMENT_SIZE_BYTES_MIN: u64 = 64 << 10;
 /// About how many segments of the log are kept for what the history has only in memory.
 const SEGMENTS_KEPT_FOR_HISTORY: usize = 4;
 
@@ -95,6 +99,7 @@ struct Ground {
     /// Seals all secrets.
     sealer: Sealer,
     log: Arc<dyn EventLog>,
+    queues: Arc<JournalQueues>,
     history: Arc<dyn History>,
     recorder: Recorder,
     ingest: Arc<Ingest>,
@@ -141,6 +146,7 @@ async fn serve(settings: &Settings, folder: &DataFolder) -> Result<(), Box<dyn E
     serving.await?;
     stages.join().await;
     services.iam.flush_last_used().await?;
+    ground.queues.close().await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -182,6 +188,7 @@ async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground,
     let segment_size_bytes = usize::try_from(log_settings.segment_size_bytes)?;
     let log = SegmentLog::open_on_disk(&failpoint::disk(), &log_folder, log_settings, &registry)?;
     let log: Arc<dyn EventLog> = Arc::new(log.watched_by(Arc::clone(&space)));
+    let queues = open_queues(folder, segment_size_bytes as u64, &space, &registry).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let history_settings = history_settings(settings.history_retention, segment_size_bytes);
     let history =
@@ -199,10 +206,26 @@ async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground,
         catalog,
         sealer,
         log,
+        queues: Arc::new(queues),
         history: Arc::new(history),
         ingest: Arc::new(ingest),
         wake: Arc::default(),
     })
+}
+
+/// The queues of all services, whose journal has smaller segments than the event log.
+async fn open_queues(
+    folder: &DataFolder,
+    log_segment_size_bytes: u64,
+    space: &Arc<SpaceWatch>,
+    registry: &Registry,
+) -> Result<JournalQueues, QueueError> {
+    let defaults = QueueSettings::default();
+    let fitted = (log_segment_size_bytes / QUEUE_SEGMENTS_IN_LOG_SEGMENT).max(QUEUE_SEGMENT_SIZE_BYTES_MIN);
+    let segment_size_bytes = defaults.segment_size_bytes.min(fitted);
+    let settings = QueueSettings { segment_size_bytes, ..defaults };
+    let space = Some(Arc::clone(space));
+    JournalQueues::open(&failpoint::queues_disk(), &folder.join("queues"), settings, space, registry).await
 }
 
 /// What the history has in memory keeps segments of the log: of small ones it keeps few.

@@ -79,10 +79,20 @@ pub fn reach(_name: &str) {}
 
 /// The system's file system for the event log, with failpoints where one is set.
 pub fn disk() -> Arc<dyn Disk> {
+    disk_of_log("")
+}
+
+/// The system's file system for the queues' journal, with failpoints where one is set.
+pub fn queues_disk() -> Arc<dyn Disk> {
+    disk_of_log("queues-")
+}
+
+#[cfg_attr(not(debug_assertions), allow(unused_variables, reason = "release builds have no failpoints"))]
+fn disk_of_log(prefix: &'static str) -> Arc<dyn Disk> {
     let disk: Arc<dyn Disk> = Arc::new(cairn_store::disk::SystemDisk);
     #[cfg(debug_assertions)]
     if armed::is_any() {
-        return Arc::new(seams::Log::new(disk));
+        return Arc::new(seams::Log::new(disk, prefix));
     }
     disk
 }

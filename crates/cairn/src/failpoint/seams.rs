@@ -7,6 +7,7 @@
 //! | a group of entries | `log-write-torn` (half of it is written), `log-written`, `log-synced` |
 //! | the log's recovery | `recovery-found-torn`, `recovery-cut`, `recovery-synced` |
 //! | trimming | `trim-removed` |
+//! | the queues' journal | as the log's, after `queues-`: `queues-log-written` |
 //! | log files and digests | `before-log-file-put`, `log-file-put`, `before-digest-put`, `digest-put` |
 //! | a transaction that writes to a table | `before-commit:TABLE`, `after-commit:TABLE` |
 
@@ -24,17 +25,22 @@ use cairn_trail::bucket::{Bucket, BucketPut, OnBehalfOf, PutFailure};
 
 use super::{armed, reach};
 
-/// The event log's disk.
+/// The disk of a log: of the event log, or of another whose points have a prefix.
 #[derive(Debug)]
 pub(super) struct Log {
     inner: Arc<dyn Disk>,
+    prefix: &'static str,
     /// A segment was named, and its name is not durable yet.
     named: AtomicBool,
 }
 
 impl Log {
-    pub(super) fn new(inner: Arc<dyn Disk>) -> Self {
-        Self { inner, named: AtomicBool::new(false) }
+    pub(super) fn new(inner: Arc<dyn Disk>, prefix: &'static str) -> Self {
+        Self { inner, prefix, named: AtomicBool::new(false) }
+    }
+
+    fn reach(&self, name: &str) {
+        reach(&[self.prefix, name].concat());
     }
 }
 
@@ -55,10 +61,10 @@ impl Disk for Log {
         let inner = self.inner.open(path, access)?;
         let is_new = access == Access::Create;
         if is_new {
-            reach("roll-created");
+            self.reach("roll-created");
         }
         let (is_new, was_synced) = (AtomicBool::new(is_new), AtomicBool::new(false));
-        Ok(Arc::new(LogFile { inner, is_new, was_synced }))
+        Ok(Arc::new(LogFile { inner, prefix: self.prefix, is_new, was_synced }))
     }
 
     fn lock(&self, path: &Path) -> Result<Box<dyn DiskLock>, TryLockError> {
@@ -68,14 +74,14 @@ impl Disk for Log {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.inner.rename(from, to)?;
         self.named.store(true, Ordering::Relaxed);
-        reach("roll-named");
+        self.reach("roll-named");
         Ok(())
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.inner.remove_file(path)?;
         if path.extension().is_some_and(|extension| extension == "log") {
-            reach("trim-removed");
+            self.reach("trim-removed");
         }
         Ok(())
     }
@@ -87,7 +93,7 @@ impl Disk for Log {
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         self.inner.sync_directory(directory)?;
         if self.named.swap(false, Ordering::Relaxed) {
-            reach("roll-directory-synced");
+            self.reach("roll-directory-synced");
         }
         Ok(())
     }
@@ -97,6 +103,7 @@ impl Disk for Log {
 #[derive(Debug)]
 struct LogFile {
     inner: Arc<dyn DiskFile>,
+    prefix: &'static str,
     /// It has no header yet that is durable.
     is_new: AtomicBool,
     /// Entries were synced since it was opened, so that a cut ends it; before that, recovery cuts it.
@@ -104,13 +111,17 @@ struct LogFile {
 }
 
 impl LogFile {
+    fn reach(&self, name: &str) {
+        reach(&[self.prefix, name].concat());
+    }
+
     fn reach_of(&self, new: &str, full: &str, recovered: &str) {
         if self.is_new.load(Ordering::Relaxed) {
-            reach(new);
+            self.reach(new);
         } else if self.was_synced.load(Ordering::Relaxed) {
-            reach(full);
+            self.reach(full);
         } else {
-            reach(recovered);
+            self.reach(recovered);
         }
     }
 }
@@ -123,16 +134,16 @@ impl DiskFile for LogFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         if self.is_new.load(Ordering::Relaxed) {
             let written = self.inner.write_at(bytes, offset)?;
-            reach("roll-header-written");
+            self.reach("roll-header-written");
             return Ok(written);
         }
-        if armed::is_due("log-write-torn") {
+        if armed::is_due(&[self.prefix, "log-write-torn"].concat()) {
             let half = self.inner.write_all_at(&bytes[..bytes.len() / 2], offset);
             half.expect("the disk takes what is to be torn");
             armed::die();
         }
         let written = self.inner.write_at(bytes, offset)?;
-        reach("log-written");
+        self.reach("log-written");
         Ok(written)
     }
 
@@ -160,7 +171,7 @@ impl DiskFile for LogFile {
     fn sync_data(&self) -> io::Result<()> {
         self.inner.sync_data()?;
         self.was_synced.store(true, Ordering::Relaxed);
-        reach("log-synced");
+        self.reach("log-synced");
         Ok(())
     }
 
