@@ -12,7 +12,7 @@ use cairn_services::cloudtrail_data::CloudTrailData;
 use cairn_services::iam::{Iam, RootCredentials};
 use cairn_services::kms::Kms;
 use cairn_services::organizations::Organizations;
-use cairn_services::s3::{ObjectKeys, S3};
+use cairn_services::s3::{ObjectKeys, S3, S3Control};
 use cairn_services::sts::Sts;
 use cairn_store::blobs::FileBlobs;
 use cairn_store::catalog::sqlite::SqliteCatalog;
@@ -337,6 +337,7 @@ fn open_door(
         Arc::new(cloudtrail),
         Arc::new(CloudTrailData::new(ground.catalog.clone(), Arc::clone(&ground.ingest))),
         Arc::clone(&services.s3) as _,
+        Arc::new(S3Control::new(Arc::clone(&services.s3))),
         Arc::clone(&services.iam) as _,
         Arc::clone(&services.kms) as _,
         organizations,

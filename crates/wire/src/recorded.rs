@@ -34,6 +34,7 @@ const EVENT_SOURCES: &[(&str, &str)] = &[
     ("apigatewaymanagementapi", "execute-api"),
     ("iot-data", "iot"),
     ("pinpoint-email", "ses"),
+    ("s3control", "s3"),
     ("ses", "ses"),
     ("sesv2", "ses"),
 ];
@@ -208,6 +209,7 @@ mod tests {
         for (service, source) in [
             ("cloudtrail", "cloudtrail"),
             ("s3", "s3"),
+            ("s3control", "s3"),
             ("sts", "sts"),
             ("cloudwatch", "monitoring"),
             ("elbv2", "elasticloadbalancing"),

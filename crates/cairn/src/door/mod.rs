@@ -53,7 +53,7 @@ pub const BUFFERED_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 const OWN_PATHS: &str = "/_cairn/";
 
 /// Services whose handlers answer their own errors for values out of range, as AWS's do.
-const CHECKED_BY_THEMSELVES: [&str; 3] = ["cloudtrail", "s3", "sqs"];
+const CHECKED_BY_THEMSELVES: [&str; 4] = ["cloudtrail", "s3", "s3control", "sqs"];
 
 /// Where a request came from.
 #[derive(Clone, Debug)]

@@ -16,6 +16,7 @@ mod cipher;
 mod complete;
 mod condition;
 mod content;
+mod control;
 mod copy;
 mod delete;
 mod delivery;
@@ -51,6 +52,7 @@ use cairn_store::{BlobId, Blobs, Catalog};
 use cairn_wire::{AwsError, Call, Reply};
 use serde_json::Value;
 
+pub use self::control::S3Control;
 pub use self::encryption::ObjectKeys;
 use self::error::{Failure, fail};
 use self::garbage::Pins;

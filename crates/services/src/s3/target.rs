@@ -175,7 +175,7 @@ impl S3 {
         Ok(further)
     }
 
-    async fn bucket_if_any(&self, name: &str) -> Result<Option<Bucket>, Failure> {
+    pub(super) async fn bucket_if_any(&self, name: &str) -> Result<Option<Bucket>, Failure> {
         let name = name.to_owned();
         self.catalog.read(move |tx| Ok(BUCKETS.get(tx, bucket_key(&name).bytes())?)).await
     }
@@ -259,7 +259,7 @@ fn shown_resources(entry: &Entry, params: Params<'_>, owner: Option<&AccountId>)
 }
 
 /// The policy that a bucket's or object's owner made of policies and ACLs.
-fn policy_of(
+pub(super) fn policy_of(
     caller: &Caller,
     name: &str,
     bucket: Option<Bucket>,
@@ -315,7 +315,7 @@ fn merged(document: Option<String>, granted: Vec<Value>, keeps_allows: bool) -> 
     (merged["Statement"] != json!([])).then(|| merged.to_string())
 }
 
-fn resource_account(owner: Option<&AccountId>) -> Vec<(String, Vec<String>)> {
+pub(super) fn resource_account(owner: Option<&AccountId>) -> Vec<(String, Vec<String>)> {
     owner
         .iter()
         .flat_map(|owner| {

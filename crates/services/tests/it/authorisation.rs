@@ -30,6 +30,7 @@ const TABLES: &[(&str, &str)] = &[
     ("organizations", include_str!("authorisation/organizations.txt")),
     ("s3", include_str!("authorisation/s3.txt")),
     ("sns", include_str!("authorisation/sns.txt")),
+    ("s3control", include_str!("authorisation/s3control.txt")),
     ("sts", include_str!("authorisation/sts.txt")),
 ];
 

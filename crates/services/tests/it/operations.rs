@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cairn_services::cloudtrail_data::CloudTrailData;
 use cairn_services::organizations::Organizations;
-use cairn_services::s3::S3;
+use cairn_services::s3::{S3, S3Control};
 use cairn_services::{Access, EventKind, Service};
 use cairn_store::blobs::FileBlobs;
 use cairn_testkit::memory_log;
@@ -58,13 +58,14 @@ pub(crate) fn with_all(visit: impl FnOnce(&[&dyn Service])) {
     let trails = cloudtrail::World::new();
     let folder = tempfile::tempdir().unwrap();
     let blobs = FileBlobs::open(folder.path(), world.entropy.clone(), &Registry::new()).unwrap();
-    let s3 = S3::new(
+    let s3 = Arc::new(S3::new(
         world.catalog.clone(),
         Arc::new(blobs),
         world.clock.clone(),
         world.entropy.clone(),
         world.object_keys(),
-    );
+    ));
+    let control = S3Control::new(Arc::clone(&s3));
     let data = data_service(&world);
     let kms = world.kms(memory_log());
     let iam = Arc::new(world.iam());
@@ -77,7 +78,8 @@ pub(crate) fn with_all(visit: impl FnOnce(&[&dyn Service])) {
         iam.as_ref(),
         &kms,
         &organizations,
-        &s3,
+        s3.as_ref(),
+        &control,
         &sns,
         &crate::sts::sts_of(&world),
     ]);
