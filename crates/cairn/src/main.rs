@@ -8,6 +8,7 @@ mod door;
 mod env;
 mod failpoint;
 mod fetch;
+mod messaging;
 mod rekey;
 mod root_key;
 mod serve;

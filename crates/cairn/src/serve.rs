@@ -39,6 +39,7 @@ use crate::door::{BUFFERED_BODY_BYTES_MAX, Door, DoorParts, Server};
 use crate::env::{key_lines, place_lines};
 use crate::failpoint;
 use crate::fetch::NetFetch;
+use crate::messaging::{self, Messaging};
 use crate::root_key;
 use crate::settings::Settings;
 use crate::stages::{Behind, Stages};
@@ -91,21 +92,21 @@ fn allow_open_files() {
 }
 
 /// What everything works with.
-struct Ground {
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
-    registry: Registry,
-    catalog: Catalog,
+pub(crate) struct Ground {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) registry: Registry,
+    pub(crate) catalog: Catalog,
     /// Seals all secrets.
-    sealer: Sealer,
-    log: Arc<dyn EventLog>,
-    queues: Arc<JournalQueues>,
-    history: Arc<dyn History>,
-    recorder: Recorder,
-    ingest: Arc<Ingest>,
-    space: Arc<SpaceWatch>,
+    pub(crate) sealer: Sealer,
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) queues: Arc<JournalQueues>,
+    pub(crate) history: Arc<dyn History>,
+    pub(crate) recorder: Recorder,
+    pub(crate) ingest: Arc<Ingest>,
+    pub(crate) space: Arc<SpaceWatch>,
     /// Wakes the stages.
-    wake: Arc<Notify>,
+    pub(crate) wake: Arc<Notify>,
 }
 
 /// The services that others than the door use.
@@ -114,6 +115,7 @@ struct Services {
     kms: Arc<Kms>,
     s3: Arc<S3>,
     blobs: FileBlobs,
+    messaging: Messaging,
     /// Where trails announce.
     topic: Arc<dyn Topic>,
     keys: SigningKeys,
@@ -122,7 +124,8 @@ struct Services {
 async fn serve(settings: &Settings, folder: &DataFolder) -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::listen()?;
     let ground = open_ground(settings, folder).await?;
-    let services = open_services(settings, folder, &ground)?;
+    let (stop, stopped) = watch::channel(false);
+    let services = open_services(settings, folder, &ground, stopped.clone()).await?;
     seal_clear_secrets(folder, &ground, &services).await?;
     recover(&ground).await?;
     let root = services.iam.ensure_first_account(settings.accounts.first()).await?;
@@ -133,7 +136,6 @@ async fn serve(settings: &Settings, folder: &DataFolder) -> Result<(), Box<dyn E
     let door = Arc::new(open_door(settings, &ground, &services, root.account.clone(), spool)?);
 
     let server = Server::bind(settings.listen, settings.tls.as_ref()).await?;
-    let (stop, stopped) = watch::channel(false);
     let stages = start_stages(settings, &ground, &services, root.account.clone(), stopped.clone()).await?;
     let place = folder.write_server(&server.endpoint(), &settings.region)?;
     folder.write_credentials(&all_root_keys(&services.iam).await?, &ground.sealer)?;
@@ -253,10 +255,11 @@ fn open_space(settings: &Settings, registry: &Registry) -> Result<(SpaceWatch, L
     Ok((watch, LogSettings { segment_size_bytes, ..LogSettings::default() }))
 }
 
-fn open_services(
+async fn open_services(
     settings: &Settings,
     folder: &DataFolder,
     ground: &Ground,
+    stopped: watch::Receiver<bool>,
 ) -> Result<Services, Box<dyn Error>> {
     let (clock, entropy) = (&ground.clock, &ground.entropy);
     let blobs = FileBlobs::open(&folder.join("blobs"), Arc::clone(entropy), &ground.registry)?;
@@ -287,6 +290,7 @@ fn open_services(
             keys,
         )),
         blobs,
+        messaging: messaging::open(ground, &kms, stopped).await?,
         topic: Arc::new(cloudtrail::NoTopics),
         keys: SigningKeys::new(
             ground.catalog.clone(),
@@ -341,6 +345,7 @@ fn open_door(
         Arc::clone(&services.iam) as _,
         Arc::clone(&services.kms) as _,
         organizations,
+        Arc::clone(&services.messaging.sqs) as _,
         Arc::clone(&sts) as _,
     ];
     let front = Front::new(FrontSettings {
@@ -415,6 +420,7 @@ async fn start_stages(
     let (history, ingest) = (Arc::clone(&ground.history), Arc::clone(&ground.ingest));
     let behind = Behind { history, delivery, intents, ingest, reports };
     running.start_trim(settings.delivery_interval, Arc::clone(log), behind);
+    services.messaging.start_stages(&mut running, clock);
     start_housekeeping(&mut running, ground, services);
     Ok(running)
 }

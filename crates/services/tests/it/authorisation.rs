@@ -31,6 +31,7 @@ const TABLES: &[(&str, &str)] = &[
     ("s3", include_str!("authorisation/s3.txt")),
     ("sns", include_str!("authorisation/sns.txt")),
     ("s3control", include_str!("authorisation/s3control.txt")),
+    ("sqs", include_str!("authorisation/sqs.txt")),
     ("sts", include_str!("authorisation/sts.txt")),
 ];
 

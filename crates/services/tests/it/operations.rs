@@ -72,6 +72,8 @@ pub(crate) fn with_all(visit: impl FnOnce(&[&dyn Service])) {
     let (clock, entropy) = (world.clock.clone(), world.entropy.clone());
     let organizations = Organizations::new(world.catalog.clone(), clock, entropy, Arc::clone(&iam));
     let sns = crate::sns::sns_of(&world, Arc::default());
+    let sqs = runtime.block_on(world.sqs());
+    let sts = crate::sts::sts_of(&world);
     visit(&[
         trails.service(),
         &data,
@@ -81,7 +83,8 @@ pub(crate) fn with_all(visit: impl FnOnce(&[&dyn Service])) {
         s3.as_ref(),
         &control,
         &sns,
-        &crate::sts::sts_of(&world),
+        &sqs,
+        &sts,
     ]);
 }
 
