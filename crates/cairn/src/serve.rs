@@ -12,7 +12,7 @@ use cairn_services::cloudtrail_data::CloudTrailData;
 use cairn_services::iam::{Iam, RootCredentials};
 use cairn_services::kms::Kms;
 use cairn_services::organizations::Organizations;
-use cairn_services::s3::{ObjectKeys, S3, S3Control};
+use cairn_services::s3::{LifecycleStage, ObjectKeys, S3, S3Control};
 use cairn_services::sts::Sts;
 use cairn_store::blobs::FileBlobs;
 use cairn_store::catalog::sqlite::SqliteCatalog;
@@ -282,13 +282,16 @@ async fn open_services(
             ground.sealer.clone(),
         )),
         kms: Arc::clone(&kms),
-        s3: Arc::new(S3::new(
-            ground.catalog.clone(),
-            Arc::new(blobs.clone()),
-            Arc::clone(clock),
-            Arc::clone(entropy),
-            keys,
-        )),
+        s3: Arc::new(
+            S3::new(
+                ground.catalog.clone(),
+                Arc::new(blobs.clone()),
+                Arc::clone(clock),
+                Arc::clone(entropy),
+                keys,
+            )
+            .with_lifecycle_day(settings.lifecycle_day),
+        ),
         blobs,
         messaging: messaging::open(ground, &kms, stopped).await?,
         topic: Arc::new(cloudtrail::NoTopics),
@@ -408,6 +411,8 @@ async fn start_stages(
     let notification = NotificationStage::new(ground.catalog.clone(), topic, Arc::clone(clock), registry)?;
     running.start_notification(notification, &delivery);
     running.start_events(services.s3.event_stage(registry)?);
+    let lifecycle = Arc::new(LifecycleStage::new(Arc::clone(&services.s3), Arc::clone(log), registry)?);
+    running.start_lifecycle(Arc::clone(&lifecycle));
     let intents = IntentMark::new(ground.recorder.clone(), ground.catalog.clone());
     let reports = Arc::new(UndecodableReports::new(
         Arc::clone(log),
@@ -418,7 +423,7 @@ async fn start_stages(
     ));
     running.start_reports(Arc::clone(&reports));
     let (history, ingest) = (Arc::clone(&ground.history), Arc::clone(&ground.ingest));
-    let behind = Behind { history, delivery, intents, ingest, reports };
+    let behind = Behind { history, delivery, intents, ingest, reports, lifecycle };
     running.start_trim(settings.delivery_interval, Arc::clone(log), behind);
     services.messaging.start_stages(&mut running, clock);
     start_housekeeping(&mut running, ground, services);

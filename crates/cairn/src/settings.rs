@@ -27,6 +27,8 @@ const DIGEST_INTERVAL_DEFAULT: Duration = Duration::from_secs(3600);
 const HISTORY_RETENTION_DEFAULT: Duration = Duration::from_secs(90 * 24 * 3600);
 /// About how often AWS replaces a region's signing key.
 const KEY_ROTATION_DEFAULT: Duration = Duration::from_secs(20 * 24 * 3600);
+/// How long a day is.
+const LIFECYCLE_DAY_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 
 /// The settings of `cairn serve` as they are given: every one may be a flag, an environment variable or a line of
 /// the settings file.
@@ -60,6 +62,12 @@ pub struct Given {
     #[arg(long, env = "CAIRN_KEY_ROTATION_INTERVAL", value_name = "TIME", value_parser = humantime::parse_duration)]
     #[serde(default, deserialize_with = "duration")]
     key_rotation_interval: Option<Duration>,
+
+    /// How long the days of lifecycle rules are, and how often these are executed; shorter ones are for tests [default:
+    /// 1day].
+    #[arg(long, env = "CAIRN_LIFECYCLE_DAY", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[serde(default, deserialize_with = "duration")]
+    lifecycle_day: Option<Duration>,
 
     /// Whether what a call is about to change is logged before it runs, so that a crash leaves no call without an
     /// event: `strict` or `best-effort` [default: strict].
@@ -137,6 +145,8 @@ pub struct Settings {
     pub history_retention: Duration,
     /// How often signing keys are replaced.
     pub key_rotation_interval: Duration,
+    /// How long the days of lifecycle rules are.
+    pub lifecycle_day: Duration,
     /// How surely calls that change something are recorded.
     pub recording: Recording,
     /// Free bytes below which a warning is logged, where that was set.
@@ -242,6 +252,11 @@ impl Given {
                 INTERVAL_MIN,
                 "key-rotation-interval",
                 self.key_rotation_interval.or(file.key_rotation_interval).unwrap_or(KEY_ROTATION_DEFAULT),
+            )?,
+            lifecycle_day: at_least(
+                INTERVAL_MIN,
+                "lifecycle-day",
+                self.lifecycle_day.or(file.lifecycle_day).unwrap_or(LIFECYCLE_DAY_DEFAULT),
             )?,
             recording: self.recording.or(file.recording).unwrap_or_default(),
             disk_warn_bytes: self.disk_warn.or(file.disk_warn),

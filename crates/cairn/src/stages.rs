@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_core::{Clock, Timestamp};
-use cairn_services::s3::EventStage;
+use cairn_services::s3::{EventStage, LifecycleStage};
 use cairn_store::{EventLog, History};
 use cairn_trail::delivery::DeliveryStage;
 use cairn_trail::digest::DigestStage;
@@ -54,6 +54,8 @@ pub struct Behind {
     pub ingest: Arc<Ingest>,
     /// What could not be read.
     pub reports: Arc<UndecodableReports>,
+    /// What lifecycle rules did.
+    pub lifecycle: Arc<LifecycleStage>,
 }
 
 type StageResult = Result<Timestamp, Box<dyn Error + Send + Sync>>;
@@ -106,6 +108,26 @@ impl Stages {
         let (marks, waits) = (Arc::clone(&stage), Arc::clone(&stage));
         self.start(
             "s3 events",
+            move || {
+                let stage = Arc::clone(&stage);
+                async move {
+                    stage.run_once().await?;
+                    Ok(stage.next_due())
+                }
+            },
+            move || marks.mark(),
+            move |mark| {
+                let stage = Arc::clone(&waits);
+                async move { stage.wait_past(mark).await }
+            },
+        );
+    }
+
+    /// Starts to execute lifecycle rules: at midnight, and whenever rules were put.
+    pub fn start_lifecycle(&mut self, stage: Arc<LifecycleStage>) {
+        let (marks, waits) = (Arc::clone(&stage), Arc::clone(&stage));
+        self.start(
+            "s3 lifecycle",
             move || {
                 let stage = Arc::clone(&stage);
                 async move {
@@ -183,7 +205,7 @@ impl Stages {
     }
 
     /// Starts to let go of the log's entries that neither the history, nor a trail, nor an intent needs any more, nor the
-    /// ingest to know what it took.
+    /// ingest to know what it took, nor a lifecycle to know what it recorded.
     pub fn start_trim(&mut self, delivery_interval: Duration, log: Arc<dyn EventLog>, behind: Behind) {
         let (behind, clock) = (Arc::new(behind), Arc::clone(&self.clock));
         let (log_start, log_end) = (self.log_start.clone(), self.log_end.clone());
@@ -196,6 +218,7 @@ impl Stages {
                 let needed = behind.history.durable_position().await?.min(delivered);
                 let needed = needed.min(unsettled).min(behind.ingest.needed_from());
                 let needed = needed.min(behind.reports.needed_from().await?);
+                let needed = needed.min(behind.lifecycle.needed_from().await?);
                 log.trim(needed).await?;
                 log_start.set(i64::try_from(log.start().0)?);
                 log_end.set(i64::try_from(log.end().0)?);

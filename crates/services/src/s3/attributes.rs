@@ -10,6 +10,7 @@ use super::error::{Failure, fail, invalid_argument, not_implemented};
 use super::object_lock::Hold;
 use super::params::Params;
 use super::state::Attributes;
+use super::storage_class::StorageClass;
 
 /// Limit of user metadata: names and values together, in bytes.
 const METADATA_SIZE_BYTES_MAX: usize = 2 * 1024;
@@ -46,21 +47,6 @@ const NOT_BUILT: [(&str, &str); 6] = [
     ("MFA", "x-amz-mfa"),
 ];
 
-/// Storage classes that AWS has besides STANDARD.
-const OTHER_STORAGE_CLASSES: [&str; 11] = [
-    "REDUCED_REDUNDANCY",
-    "STANDARD_IA",
-    "ONEZONE_IA",
-    "INTELLIGENT_TIERING",
-    "GLACIER",
-    "DEEP_ARCHIVE",
-    "OUTPOSTS",
-    "GLACIER_IR",
-    "SNOW",
-    "EXPRESS_ONEZONE",
-    "FSX_OPENZFS",
-];
-
 /// The attributes of a new object, after all checks.
 pub(super) fn of_new_object(
     params: Params<'_>,
@@ -74,6 +60,7 @@ pub(super) fn of_new_object(
         tags: header_tags(params)?,
         hold: Hold::requested(params, now)?,
         acl: Some(ObjectAcl::requested(params, writer)?),
+        storage_class: StorageClass::requested(params)?,
     })
 }
 
@@ -95,16 +82,6 @@ pub(super) fn check_settings(params: Params<'_>) -> Result<(), Failure> {
             )
             .with("ArgumentName", "x-amz-server-side-encryption")
             .with("ArgumentValue", other));
-        }
-    }
-    match params.text("StorageClass") {
-        None | Some("STANDARD") => {}
-        Some(other) if OTHER_STORAGE_CLASSES.contains(&other) => {
-            return Err(not_implemented("x-amz-storage-class"));
-        }
-        Some(other) => {
-            return Err(fail(400, "InvalidStorageClass", "The storage class you specified is not valid")
-                .with("StorageClassRequested", other));
         }
     }
     Ok(())
@@ -253,7 +230,7 @@ mod tests {
     fn what_is_not_built_is_refused_and_not_ignored() {
         let code = |params: Value| headers_and_tags(&params).unwrap_err().0.code.into_owned();
         assert_eq!(code(json!({"ServerSideEncryption": "aws:kms:dsse"})), "NotImplemented");
-        assert_eq!(code(json!({"StorageClass": "GLACIER"})), "NotImplemented");
+        assert_eq!(code(json!({"StorageClass": "OUTPOSTS"})), "NotImplemented");
         assert_eq!(code(json!({"StorageClass": "ICE"})), "InvalidStorageClass");
         assert_eq!(code(json!({"ACL": "public"})), "InvalidArgument");
         assert_eq!(code(json!({"GrantRead": "id=1"})), "NotImplemented");

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::acl::{CannedAcl, Ownership};
 use super::attributes::{self, BUCKET_TAGS_MAX};
 use super::error::{Failure, access_denied, fail, invalid_argument};
+use super::lifecycle;
 use super::multipart;
 use super::object_lock::ObjectLock;
 use super::params::Params;
@@ -89,6 +90,7 @@ impl S3 {
                         .with("BucketName", name.as_str()));
                 }
                 BUCKETS.delete(tx, bucket_key(&name).bytes())?;
+                lifecycle::forget(tx, &name)?;
                 multipart::remove_all(tx, &name)
             })
             .await?;

@@ -1,6 +1,7 @@
 //! CompleteMultipartUpload: the parts become an object in one transaction; no byte is moved.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use cairn_store::catalog::prefix_end;
 use cairn_store::{BlobId, Tx};
@@ -13,6 +14,7 @@ use super::checksum::{self, Claim};
 use super::condition::WriteConditions;
 use super::error::{Failure, bad_digest, entity_too_large, fail, invalid_request, malformed_xml};
 use super::garbage::discard;
+use super::lifecycle;
 use super::multipart::UploadName;
 use super::notify::debt::{self, Owed};
 use super::notify::{Cause, Kind, Origin};
@@ -47,6 +49,8 @@ struct Wanted {
     conditions: WriteConditions,
     random: String,
     cause: Cause,
+    /// How long the days of lifecycle rules are.
+    day: Duration,
 }
 
 impl S3 {
@@ -70,6 +74,7 @@ impl S3 {
                 at: caller.now,
                 origin: Origin::of(caller, call),
             },
+            day: self.lifecycle.day(),
         };
         let (placed, freed, owed) = self.catalog.write(move |tx| complete(tx, &wanted)).await?;
         self.events.announce(owed);
@@ -87,6 +92,9 @@ impl S3 {
         }
         if let Some(id) = placed.shown_id {
             reply["VersionId"] = id.into();
+        }
+        if let Some(expiration) = placed.expiration {
+            reply["Expiration"] = expiration.into();
         }
         Ok(Reply::of(&reply))
     }
@@ -125,7 +133,8 @@ fn complete(tx: &mut dyn Tx, wanted: &Wanted) -> Result<(Placed, Vec<BlobId>, Ow
         object: Some(object),
         pieces: Some(pieces),
     };
-    let placed = version::place(tx, &bucket, &new)?;
+    let mut placed = version::place(tx, &bucket, &new)?;
+    placed.expiration = lifecycle::expiration(tx, &bucket.name, &placed.version, wanted.day)?;
     let freed = unused.into_iter().chain(placed.freed.clone()).collect();
     let owed = debt::owe(tx, &bucket, &wanted.cause.of_version(&bucket, &placed.version))?;
     Ok((placed, freed, owed))

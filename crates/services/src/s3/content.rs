@@ -15,6 +15,7 @@ use super::checksum::{Algorithm, Claim, Hasher};
 use super::cipher::{BlobRange, DataKey, Decrypting, Encrypting};
 use super::error::{Failure, entity_too_large, method_not_allowed, no_such_key};
 use super::garbage::Held;
+use super::lifecycle;
 use super::state::{Bucket, NULL_VERSION, Object, PIECES, Piece, VERSIONS, Version, Versioning, version_key};
 use super::version;
 
@@ -114,7 +115,7 @@ impl S3 {
         with_pieces: bool,
     ) -> Result<Found, Failure> {
         let (bucket, key) = (bucket.to_owned(), key.to_owned());
-        let version_id = version_id.map(str::to_owned);
+        let (version_id, day) = (version_id.map(str::to_owned), self.lifecycle.day());
         self.catalog
             .read(move |tx| {
                 let bucket = version::bucket(tx, &bucket)?;
@@ -133,7 +134,11 @@ impl S3 {
                     Some(_) => Vec::new(),
                     None => vec![single_piece(&object)],
                 };
-                Ok(Found { bucket, version, object, pieces })
+                let expiration = match version_id {
+                    None => lifecycle::expiration(tx, &bucket.name, &version, day)?,
+                    Some(_) => None,
+                };
+                Ok(Found { bucket, version, object, pieces, expiration })
             })
             .await
     }
@@ -182,6 +187,8 @@ pub(super) struct Found {
     pub(super) version: Version,
     pub(super) object: Object,
     pub(super) pieces: Vec<Piece>,
+    /// When lifecycle rules let it expire, as the header says it; none where a version was asked for.
+    pub(super) expiration: Option<String>,
 }
 
 impl Found {

@@ -97,6 +97,9 @@ impl S3 {
         if let Some(id) = placed.shown_id {
             reply["VersionId"] = id.into();
         }
+        if let Some(expiration) = placed.expiration {
+            reply["Expiration"] = expiration.into();
+        }
         Ok(Reply::of(&reply))
     }
 
@@ -151,8 +154,8 @@ fn copied_attributes(found: &Found, given: Attributes, params: Params<'_>) -> Re
         (source.headers.clone(), source.metadata.clone())
     };
     let tags = if replaces("TaggingDirective")? { header_tags(params)? } else { source.tags.clone() };
-    // A copy is held and shared as it asks for itself, not as its source is.
-    Ok(Attributes { headers, metadata, tags, hold: given.hold, acl: given.acl })
+    // A copy is held, shared and stored as it asks for itself, not as its source is.
+    Ok(Attributes { headers, metadata, tags, ..given })
 }
 
 impl CopySource {

@@ -119,6 +119,10 @@ fn answer(found: &Found, params: Params<'_>, now: Timestamp) -> Result<Answer, F
         reply.insert("TagCount".into(), object.attributes.tags.len().into());
     }
     object.attributes.hold.show(&mut reply);
+    object.attributes.storage_class.show(&mut reply);
+    if let Some(expiration) = &found.expiration {
+        reply.insert("Expiration".into(), expiration.as_str().into());
+    }
     Ok(Answer { result: Value::Object(reply), status: asked.is_some().then_some(206), range })
 }
 
@@ -147,7 +151,7 @@ fn apply_overrides(params: Params<'_>, reply: &mut Map<String, Value>) {
     }
 }
 
-fn http_date(seconds: i64) -> Option<String> {
+pub(super) fn http_date(seconds: i64) -> Option<String> {
     OffsetDateTime::from_unix_timestamp(seconds).ok()?.format(HTTP_DATE).ok()
 }
 

@@ -152,7 +152,7 @@ pub(super) fn shown_object(version: &Version, encoded: bool, owner: Option<&str>
         "ChecksumAlgorithm": [object.checksum.algorithm.name()],
         "ChecksumType": object.checksum.kind.name(),
         "Size": object.size_bytes,
-        "StorageClass": "STANDARD",
+        "StorageClass": object.attributes.storage_class.name(),
     });
     if let Some(owner) = owner {
         entry["Owner"] = json!({"ID": owner});

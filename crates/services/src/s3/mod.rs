@@ -24,6 +24,7 @@ mod encryption;
 mod error;
 mod garbage;
 mod get;
+mod lifecycle;
 mod list;
 mod list_versions;
 mod multipart;
@@ -39,12 +40,14 @@ mod put;
 mod recorded;
 mod settings;
 mod state;
+mod storage_class;
 mod target;
 mod version;
 mod walk;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cairn_core::{Clock, Entropy};
@@ -56,6 +59,8 @@ pub use self::control::S3Control;
 pub use self::encryption::ObjectKeys;
 use self::error::{Failure, fail};
 use self::garbage::Pins;
+use self::lifecycle::Lifecycle;
+pub use self::lifecycle::{LifecycleError, LifecycleStage, RecordError};
 use self::notify::Events;
 pub use self::notify::{EventStage, Sinks};
 use self::params::Params;
@@ -72,6 +77,7 @@ pub struct S3 {
     /// Blobs that the last sweep found without a name.
     suspects: Mutex<HashSet<BlobId>>,
     events: Events,
+    lifecycle: Lifecycle,
 }
 
 impl S3 {
@@ -93,7 +99,15 @@ impl S3 {
             pins: Arc::default(),
             suspects: Mutex::default(),
             events: Events::new(Sinks::default()),
+            lifecycle: Lifecycle::default(),
         }
+    }
+
+    /// The same S3, whose lifecycle rules count days of this length: for tests of what takes days.
+    #[must_use]
+    pub fn with_lifecycle_day(mut self, day: Duration) -> Self {
+        self.lifecycle = Lifecycle::with_day(day);
+        self
     }
 
     /// The same S3, whose buckets can send events to `sinks`.
@@ -200,6 +214,9 @@ impl S3 {
             "GetBucketNotificationConfiguration" | "GetBucketNotification" => {
                 self.read_notifications(call).await
             }
+            "PutBucketLifecycleConfiguration" | "PutBucketLifecycle" => self.put_lifecycle(call).await,
+            "GetBucketLifecycleConfiguration" | "GetBucketLifecycle" => self.read_lifecycle(call).await,
+            "DeleteBucketLifecycle" => self.delete_lifecycle(call).await,
             _ if entry.operation.access == crate::Access::Read => self.read_setting(call).await,
             _ => self.write_setting(call).await,
         }

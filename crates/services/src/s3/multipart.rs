@@ -12,6 +12,7 @@ use super::checksum::{Algorithm, ChecksumKind};
 use super::encryption::Asked;
 use super::error::{Failure, invalid_request, no_such_upload};
 use super::garbage::discard;
+use super::lifecycle;
 use super::list::shown_groups;
 use super::params::Params;
 use super::put::quoted;
@@ -62,14 +63,18 @@ impl S3 {
             reply["ChecksumAlgorithm"] = algorithm.name().into();
             reply["ChecksumType"] = kind.name().into();
         }
-        self.catalog
+        let day = self.lifecycle.day();
+        let abort = self
+            .catalog
             .write(move |tx| {
                 // The default retention begins when the upload is complete.
                 upload.attributes.clone().settle(&version::bucket(tx, &bucket)?, now)?;
                 let row = upload_key(&bucket, &upload.key, &upload.id);
-                Ok::<_, Failure>(UPLOADS.put(tx, row.bytes(), &upload)?)
+                UPLOADS.put(tx, row.bytes(), &upload)?;
+                Ok::<_, Failure>(lifecycle::abort_at(tx, &bucket, &upload, day)?)
             })
             .await?;
+        lifecycle::show_abort(abort.as_ref(), &mut reply);
         Ok(Reply::of(&reply))
     }
 
@@ -95,14 +100,16 @@ impl S3 {
         let marker = params.number("PartNumberMarker").unwrap_or_default().max(0);
         let at = UploadName::of(params);
         let first = u32::try_from(marker).unwrap_or(u32::MAX).saturating_add(1);
-        let (bucket, upload, mut parts) = self
+        let day = self.lifecycle.day();
+        let (bucket, upload, mut parts, abort) = self
             .catalog
             .read(move |tx| {
                 let (bucket, upload) = at.find(tx)?;
                 let from = part_key(&at.bucket, &at.key, &at.id, first);
                 let end = prefix_end(at.row().bytes());
                 let parts = UPLOAD_PARTS.scan(tx, from.bytes(), end.as_deref(), limit + 1)?;
-                Ok::<_, Failure>((bucket, upload, parts))
+                let abort = lifecycle::abort_at(tx, &bucket.name, &upload, day)?;
+                Ok::<_, Failure>((bucket, upload, parts, abort))
             })
             .await?;
         let truncated = parts.len() > limit;
@@ -118,9 +125,10 @@ impl S3 {
             "IsTruncated": truncated,
             "Initiator": initiator(&upload),
             "Owner": owner,
-            "StorageClass": "STANDARD",
+            "StorageClass": upload.attributes.storage_class.name(),
         });
         show_algorithm(&upload, &mut reply);
+        lifecycle::show_abort(abort.as_ref(), &mut reply);
         if !parts.is_empty() {
             reply["Parts"] = parts.iter().map(|(_, part)| shown_part(part, &upload)).collect();
         }
@@ -303,7 +311,7 @@ impl Page {
                     "UploadId": upload.id,
                     "Key": shown(&upload.key, encoded),
                     "Initiated": upload.initiated_at.seconds(),
-                    "StorageClass": "STANDARD",
+                    "StorageClass": upload.attributes.storage_class.name(),
                     "Owner": owner,
                     "Initiator": initiator(upload),
                 });

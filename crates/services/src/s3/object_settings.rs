@@ -129,7 +129,7 @@ impl S3 {
                     object.checksum.show(&mut checksum);
                     Value::Object(checksum)
                 }
-                "StorageClass" => "STANDARD".into(),
+                "StorageClass" => object.attributes.storage_class.name().into(),
                 "ObjectSize" => object.size_bytes.into(),
                 _ if object.parts.is_none() => continue,
                 _ => parts_page(&found, params)?,

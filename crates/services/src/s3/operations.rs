@@ -57,7 +57,7 @@ const fn versioned(entry: Entry, version_action: &'static str) -> Entry {
 }
 
 /// All operations.
-pub(super) const ENTRIES: [Entry; 69] = [
+pub(super) const ENTRIES: [Entry; 71] = [
     plain("ListBuckets", READ, Account, "s3:ListAllMyBuckets"),
     plain("CreateBucket", WRITE, Bucket, "s3:CreateBucket"),
     plain("DeleteBucket", WRITE, Bucket, "s3:DeleteBucket"),
@@ -111,6 +111,13 @@ pub(super) const ENTRIES: [Entry; 69] = [
         READ,
         Bucket,
         "s3:GetLifecycleConfiguration",
+    ),
+    entry(
+        "PutBucketLifecycleConfiguration",
+        "PutBucketLifecycle",
+        WRITE,
+        Bucket,
+        "s3:PutLifecycleConfiguration",
     ),
     plain("DeleteBucketLifecycle", WRITE, Bucket, "s3:PutLifecycleConfiguration"),
     plain("GetBucketReplication", READ, Bucket, "s3:GetReplicationConfiguration"),
@@ -185,6 +192,7 @@ pub(super) const ENTRIES: [Entry; 69] = [
     plain("AbortMultipartUpload", WRITE, Object, "s3:AbortMultipartUpload"),
     plain("ListParts", READ, Object, "s3:ListMultipartUploadParts"),
     // Older names of the same calls, which the model still has.
+    plain("PutBucketLifecycle", WRITE, Bucket, "s3:PutLifecycleConfiguration"),
     plain("GetBucketLifecycle", READ, Bucket, "s3:GetLifecycleConfiguration"),
     plain("GetBucketNotification", READ, Bucket, "s3:GetBucketNotification"),
     plain("PutBucketNotification", WRITE, Bucket, "s3:PutBucketNotification"),

@@ -12,6 +12,7 @@ use super::condition::WriteConditions;
 use super::content::Stored;
 use super::encryption::{Asked, Encryption};
 use super::error::{Failure, invalid_request};
+use super::lifecycle;
 use super::name;
 use super::notify::{Cause, Kind, Origin, debt};
 use super::params::Params;
@@ -19,7 +20,7 @@ use super::state::{Attributes, Bucket, Checksum, Object};
 use super::version::{self, NewVersion, Placed, RANDOM_LENGTH};
 use crate::Caller;
 
-const RANDOM_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+pub(super) const RANDOM_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 impl S3 {
     pub(super) async fn put_object(&self, caller: &Caller, mut call: Call) -> Result<Reply, Failure> {
@@ -79,7 +80,7 @@ impl S3 {
             object: Some(object),
             pieces: None,
         };
-        let bucket = bucket.to_owned();
+        let (bucket, day) = (bucket.to_owned(), self.lifecycle.day());
         let placed = self
             .catalog
             .write(move |tx| {
@@ -89,7 +90,8 @@ impl S3 {
                 if let Some(object) = &mut new.object {
                     object.attributes.settle(&bucket, cause.at)?;
                 }
-                let placed = version::place(tx, &bucket, &new)?;
+                let mut placed = version::place(tx, &bucket, &new)?;
+                placed.expiration = lifecycle::expiration(tx, &bucket.name, &placed.version, day)?;
                 let owed = debt::owe(tx, &bucket, &cause.of_version(&bucket, &placed.version))?;
                 Ok::<_, Failure>((placed, owed))
             })
@@ -177,6 +179,9 @@ pub(super) fn written(placed: &Placed) -> Map<String, Value> {
     // Of the null version PutObject says nothing, as recorded.
     if let Some(id) = &placed.version.id {
         reply.insert("VersionId".into(), id.as_str().into());
+    }
+    if let Some(expiration) = &placed.expiration {
+        reply.insert("Expiration".into(), expiration.as_str().into());
     }
     reply
 }

@@ -27,13 +27,14 @@ const LEFT_OUT: [&str; 8] = [
 ];
 
 /// Bodies that are shown: the member, the root's name, and the list in it with its element's name.
-const BODIES: [(&str, Option<(&str, &str)>); 7] = [
+const BODIES: [(&str, Option<(&str, &str)>); 8] = [
     ("CreateBucketConfiguration", None),
     ("VersioningConfiguration", None),
     ("PublicAccessBlockConfiguration", None),
     ("Tagging", Some(("TagSet", "Tag"))),
     ("ServerSideEncryptionConfiguration", Some(("", "Rule"))),
     ("OwnershipControls", Some(("", "Rule"))),
+    ("LifecycleConfiguration", Some(("", "Rule"))),
     ("AccessControlPolicy", Some(("Grants", "Grant"))),
 ];
 

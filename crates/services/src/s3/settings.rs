@@ -58,9 +58,6 @@ impl S3 {
             "GetBucketRequestPayment" => json!({"Payer": "BucketOwner"}),
             "GetBucketCors" => return Err(unset("NoSuchCORSConfiguration", &bucket)),
             "GetBucketWebsite" => return Err(unset("NoSuchWebsiteConfiguration", &bucket)),
-            "GetBucketLifecycleConfiguration" | "GetBucketLifecycle" => {
-                return Err(unset("NoSuchLifecycleConfiguration", &bucket));
-            }
             "GetBucketReplication" => return Err(unset("ReplicationConfigurationNotFoundError", &bucket)),
             "GetObjectLockConfiguration" => match &bucket.object_lock {
                 Some(lock) => object_lock::shown_configuration(lock),
@@ -135,10 +132,9 @@ impl S3 {
                 .await
             }
             // What cannot be set need not be taken away: nothing to do.
-            "DeleteBucketCors"
-            | "DeleteBucketLifecycle"
-            | "DeleteBucketWebsite"
-            | "DeleteBucketReplication" => self.bucket(name).await.map(|_| Reply::empty()),
+            "DeleteBucketCors" | "DeleteBucketWebsite" | "DeleteBucketReplication" => {
+                self.bucket(name).await.map(|_| Reply::empty())
+            }
             other => Err(unsupported(other)),
         }
     }
@@ -169,7 +165,7 @@ impl S3 {
 }
 
 /// The error for a sub-resource that is not set.
-fn unset(code: &'static str, bucket: &Bucket) -> Failure {
+pub(super) fn unset(code: &'static str, bucket: &Bucket) -> Failure {
     let message = match code {
         "NoSuchTagSet" => "The TagSet does not exist",
         "NoSuchPublicAccessBlockConfiguration" => "The public access block configuration was not found",

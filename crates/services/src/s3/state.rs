@@ -14,6 +14,7 @@ use super::checksum::{Algorithm, ChecksumKind};
 use super::encryption::{DefaultKms, Encryption};
 use super::notify::configuration::Notification;
 use super::object_lock::{Hold, ObjectLock};
+use super::storage_class::StorageClass;
 
 /// All buckets of all accounts, keyed by name.
 pub(super) const BUCKETS: Table<Bucket> = Table::new("s3.bucket", 1);
@@ -156,6 +157,8 @@ pub(super) struct Attributes {
     /// Its ACL and owner, where they are not the bucket owner's alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) acl: Option<ObjectAcl>,
+    #[serde(default, skip_serializing_if = "StorageClass::is_standard")]
+    pub(super) storage_class: StorageClass,
 }
 
 /// A checksum, in base64 as clients see it.
@@ -262,6 +265,7 @@ mod tests {
         check::<Attributes>(
             r#"{"headers":[],"metadata":[],"tags":[],"hold":{"retention":{"mode":"COMPLIANCE","until":1795281866000},"legal_hold":true},"acl":{"canned":"public-read","owner":"210987654321"}}"#,
         );
+        check::<Attributes>(r#"{"headers":[],"metadata":[],"tags":[],"storage_class":"GLACIER_IR"}"#);
         check::<Vec<Piece>>(r#"[{"number":1,"size_bytes":3,"blob":null,"checksum":"AAAAAA=="}]"#);
         check::<Upload>(
             r#"{"key":"a","id":"u","initiated_at":1795281866000,"initiator":["123456789012","arn:aws:iam::123456789012:user/bob"],"algorithm":"SHA256","kind":"COMPOSITE","attributes":{"headers":[],"metadata":[],"tags":[["k","v"]]}}"#,

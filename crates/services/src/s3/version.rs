@@ -123,6 +123,8 @@ pub(super) struct Placed {
     pub(super) version: Version,
     /// The id to show: none in a bucket that never had versions.
     pub(super) shown_id: Option<String>,
+    /// When lifecycle rules let it expire, where that was asked for.
+    pub(super) expiration: Option<String>,
     /// Blobs that are named no longer.
     pub(super) freed: Vec<BlobId>,
 }
@@ -160,7 +162,7 @@ pub(super) fn place(tx: &mut dyn Tx, bucket: &Bucket, new: &NewVersion) -> Resul
         PIECES.put(tx, row.bytes(), pieces)?;
     }
     let shown_id = (bucket.versioning != Versioning::Never).then(|| version.id_text().to_owned());
-    Ok(Placed { version, shown_id, freed })
+    Ok(Placed { version, shown_id, expiration: None, freed })
 }
 
 /// Removes a version for good; returns the blobs that are named no longer.

@@ -33,6 +33,9 @@ pub(super) struct OwedEvent {
     etag: Option<String>,
     version_id: Option<String>,
     sequencer: Option<u64>,
+    /// The storage class that a lifecycle rule moved the object to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moved_to: Option<String>,
     origin: Origin,
 }
 
@@ -40,7 +43,7 @@ impl OwedEvent {
     pub(super) fn of(bucket: &Bucket, configuration: &str, what: &Happening<'_>, sequence: u64) -> Self {
         let shows_size = what.kind.is_ordered();
         let etag = match (what.kind, what.object) {
-            (Kind::DeleteMarkerCreated, _) => Some(ETAG_OF_NOTHING),
+            (Kind::DeleteMarkerCreated | Kind::LifecycleDeleteMarkerCreated, _) => Some(ETAG_OF_NOTHING),
             (_, object) => object.map(|object| object.etag.as_str()),
         };
         Self {
@@ -56,6 +59,9 @@ impl OwedEvent {
             etag: etag.map(str::to_owned),
             version_id: what.version_id.map(str::to_owned),
             sequencer: what.kind.is_ordered().then_some(sequence),
+            moved_to: (what.kind == Kind::LifecycleTransition)
+                .then(|| what.object.map(|object| object.attributes.storage_class.name().to_owned()))
+                .flatten(),
             origin: what.origin.clone(),
         }
     }
@@ -81,7 +87,7 @@ impl OwedEvent {
         if let Some(sequencer) = self.sequencer {
             object.insert("sequencer".into(), format!("00{sequencer:016X}").into());
         }
-        json!({"Records": [{
+        let mut record = json!({
             "eventVersion": self.version,
             "eventSource": "aws:s3",
             "awsRegion": self.region,
@@ -103,8 +109,11 @@ impl OwedEvent {
                 },
                 "object": Value::Object(object),
             },
-        }]})
-        .to_string()
+        });
+        if let Some(class) = &self.moved_to {
+            record["lifecycleEventData"] = json!({"transitionEventData": {"destinationStorageClass": class}});
+        }
+        json!({"Records": [record]}).to_string()
     }
 }
 

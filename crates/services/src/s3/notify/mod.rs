@@ -77,6 +77,9 @@ pub(super) enum Kind {
     TaggingPut,
     TaggingDelete,
     AclPut,
+    LifecycleDelete,
+    LifecycleDeleteMarkerCreated,
+    LifecycleTransition,
 }
 
 impl Kind {
@@ -91,20 +94,27 @@ impl Kind {
             Self::TaggingPut => "ObjectTagging:Put",
             Self::TaggingDelete => "ObjectTagging:Delete",
             Self::AclPut => "ObjectAcl:Put",
+            Self::LifecycleDelete => "LifecycleExpiration:Delete",
+            Self::LifecycleDeleteMarkerCreated => "LifecycleExpiration:DeleteMarkerCreated",
+            Self::LifecycleTransition => "LifecycleTransition",
         }
     }
 
     /// `eventVersion`.
     fn version(self) -> &'static str {
         match self {
-            Self::TaggingPut | Self::TaggingDelete | Self::AclPut => "2.3",
-            _ => "2.1",
+            Self::Put
+            | Self::Copy
+            | Self::CompleteMultipartUpload
+            | Self::Delete
+            | Self::DeleteMarkerCreated => "2.1",
+            _ => "2.3",
         }
     }
 
     /// Whether it makes or removes versions of its key, whose order a sequencer tells.
     fn is_ordered(self) -> bool {
-        !matches!(self, Self::TaggingPut | Self::TaggingDelete | Self::AclPut)
+        !matches!(self, Self::TaggingPut | Self::TaggingDelete | Self::AclPut | Self::LifecycleTransition)
     }
 }
 

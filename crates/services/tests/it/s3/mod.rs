@@ -3,6 +3,7 @@
 mod buckets;
 mod delivery;
 mod guards;
+mod lifecycle;
 mod listing;
 mod multipart;
 mod notifications;
