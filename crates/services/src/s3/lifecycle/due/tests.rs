@@ -1,3 +1,5 @@
+//! What is due, as a table of cases; dates are those of the user guide where it has an example.
+
 use serde_json::{Value, json};
 
 use super::*;
