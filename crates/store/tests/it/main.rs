@@ -12,3 +12,4 @@ mod log_damage;
 mod log_power;
 mod queues;
 mod queues_model;
+mod queues_power;
