@@ -300,7 +300,7 @@ fn redrive(
         let came_from = message.came_from.as_deref();
         let target = to.or(came_from).ok_or_else(|| QueueError::Missing(QueueKey(String::new())))?;
         state.queue(target)?;
-        records.push(moved(from, *sequence, target, false));
+        records.push(moved(from, *sequence, target, None));
     }
     Ok(hold(state, from, sequences, records))
 }
@@ -318,12 +318,16 @@ fn bury(
         queue.get(*sequence).is_some_and(|message| message.phase == super::queue::Phase::Ready)
     };
     let sequences: Vec<u64> = sequences.iter().map(|sequence| sequence.0).filter(is_visible).collect();
-    let records = sequences.iter().map(|sequence| moved(from, *sequence, to, true)).collect();
+    let record = |sequence: &u64| {
+        let message = queue.get(*sequence)?;
+        Some(moved(from, *sequence, to, Some((message.receives, message.first_received_at))))
+    };
+    let records = sequences.iter().filter_map(record).collect();
     Ok(hold(state, from, sequences, records))
 }
 
-fn moved(from: &QueueKey, sequence: u64, to: &QueueKey, is_dead_letter: bool) -> Record {
-    Record::Moved { from: from.clone(), sequence: Sequence(sequence), to: to.clone(), is_dead_letter }
+fn moved(from: &QueueKey, sequence: u64, to: &QueueKey, dead_letter: Option<(u32, Timestamp)>) -> Record {
+    Record::Moved { from: from.clone(), sequence: Sequence(sequence), to: to.clone(), dead_letter }
 }
 
 fn hold(state: &mut State, from: &QueueKey, sequences: Vec<u64>, records: Vec<Record>) -> Decided {

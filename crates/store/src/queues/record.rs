@@ -92,7 +92,8 @@ pub(super) enum Record {
     /// The messages sent at or before `until` are gone, and the deduplication texts that were over at `now`.
     Expired { queue: QueueKey, until: Timestamp, now: Timestamp },
     /// A message went from one queue to another. Its new place is that of this record.
-    Moved { from: QueueKey, sequence: Sequence, to: QueueKey, is_dead_letter: bool },
+    /// A dead letter tells how often it was received, and when first; any other message is as new.
+    Moved { from: QueueKey, sequence: Sequence, to: QueueKey, dead_letter: Option<(u32, Timestamp)> },
     /// Deduplication texts of a queue.
     Deduplication { queue: QueueKey, texts: Vec<DeduplicationRecord> },
 }
@@ -140,11 +141,14 @@ impl Record {
                 out.time(*until);
                 out.time(*now);
             }
-            Self::Moved { from, sequence, to, is_dead_letter } => {
+            Self::Moved { from, sequence, to, dead_letter } => {
                 out.kind(KIND_MOVED, from);
                 out.number(sequence.0);
                 out.text(&to.0);
-                out.byte(u8::from(*is_dead_letter));
+                out.optional(*dead_letter, |out, (receives, first_received_at)| {
+                    out.short(receives);
+                    out.time(first_received_at);
+                });
             }
             Self::Deduplication { queue, texts } => {
                 out.kind(KIND_DEDUPLICATION, queue);
@@ -182,7 +186,7 @@ impl Record {
                 from: queue,
                 sequence: from.sequence()?,
                 to: QueueKey(from.text()?),
-                is_dead_letter: from.flag()?,
+                dead_letter: from.optional(|from| Ok((from.short()?, from.time()?)))?,
             },
             KIND_DEDUPLICATION => Self::Deduplication { queue, texts: from.list(Reader::deduplication)? },
             _ => return Err(RecordError::Damaged),
@@ -411,7 +415,7 @@ pub(super) mod tests {
                 from: queue(),
                 sequence: Sequence(1),
                 to: QueueKey("dead".to_owned()),
-                is_dead_letter: true,
+                dead_letter: Some((4, time(3))),
             },
             Record::Deduplication {
                 queue: queue(),

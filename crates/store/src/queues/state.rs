@@ -163,8 +163,8 @@ impl State {
                 let expired = self.queue(queue).map(|found| found.expired(*until));
                 return Applied::Gone(self.remove_all(queue, expired.unwrap_or_default()));
             }
-            Record::Moved { from, sequence, to, is_dead_letter } => {
-                let moved = self.move_message(from, sequence.0, position, to, *is_dead_letter);
+            Record::Moved { from, sequence, to, dead_letter } => {
+                let moved = self.move_message(from, sequence.0, position, to, *dead_letter);
                 return Applied::Gone(u64::from(moved));
             }
             Record::Deduplication { queue, texts } => {
@@ -307,12 +307,14 @@ impl State {
         sequence: u64,
         position: u64,
         to: &QueueKey,
-        is_dead_letter: bool,
+        dead_letter: Option<(u32, Timestamp)>,
     ) -> bool {
         let Ok(source) = self.held(from).map(|held| Arc::clone(&held.key)) else { return false };
         let Some(mut message) = self.remove(from, sequence) else { return false };
         let target = self.slot_or_new(to);
-        if is_dead_letter {
+        if let Some((receives, first_received_at)) = dead_letter {
+            // The receipts themselves may not have been written.
+            (message.receives, message.first_received_at) = (receives, first_received_at);
             message.receives_before = message.receives;
             message.came_from = Some(source);
         } else {

@@ -11,5 +11,6 @@ mod log;
 mod log_damage;
 mod log_power;
 mod queues;
+mod queues_golden;
 mod queues_model;
 mod queues_power;

@@ -28,8 +28,8 @@ use self::known::Known;
 use crate::queues::key;
 
 /// How many seeds an ordinary test run takes, and how many kills that comes to at least.
-const SEEDS: u64 = 1000;
-const KILLS_MIN: u64 = 3000;
+const SEEDS: u64 = 400;
+const KILLS_MIN: u64 = 1500;
 const STEPS: usize = 80;
 const DIRECTORY: &str = "/data/queues";
 const SEGMENT_SIZE_BYTES: u64 = 2048;
