@@ -34,8 +34,9 @@ def test_the_commands_of_a_page_work_in_order(page, tmp_path):
     script = "set -euo pipefail\nset -m\n" + "\n".join(blocks).replace("4580", str(free_port()))
     (tmp_path / "script.sh").write_text(script)
     (tmp_path / "bin").mkdir()
-    for name, target in (("cairn", BINARY), ("aws", AWS)):
-        (tmp_path / "bin" / name).symlink_to(Path(target).resolve() if name == "cairn" else target)
+    examples = Path(BINARY).resolve().parent / "examples"
+    for name, target in (("cairn", Path(BINARY).resolve()), ("aws", AWS), ("print_events", examples / "print_events")):
+        (tmp_path / "bin" / name).symlink_to(target)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CAIRN_"))}
     environment |= {
         "PATH": f"{tmp_path / 'bin'}:{environment['PATH']}", "HOME": str(tmp_path), "AWS_PAGER": "",
