@@ -252,6 +252,17 @@ fn digest() {
 }
 
 fn texts() {
+    write("announcement", "event", EVENT);
+    write(
+        "announcement",
+        "trail",
+        r#"{"Type":"Notification","Message":"{\"s3Bucket\":\"b\",\"s3ObjectKey\":[\"AWSLogs/1/CloudTrail/r/2026/11/20/1_CloudTrail_r_20261120T1720Z_a.json.gz\"]}"}"#,
+    );
+    write(
+        "announcement",
+        "bucket",
+        r#"{"Records":[{"eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"b"},"object":{"key":"a+b%2Fc"}}}]}"#,
+    );
     write("record", "data-event", EVENT);
     write("record", "management-event", CREATE_TRAIL);
     write("split", "lines", format!("\x03\x20{CREATE_TRAIL}\n\r\n{{\"a\":[\"\\\"}}\"]}}\n"));

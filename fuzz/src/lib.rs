@@ -4,6 +4,7 @@
 //! `regressions` that once failed, and over seeded mutations of both, as an ordinary test; `libfuzzer`, a workspace of
 //! its own, makes programs of them for as long a search as wanted (`make fuzz`). `examples/seeds.rs` writes the seeds.
 
+pub mod announcement;
 pub mod chunked;
 pub mod decode;
 pub mod digest;
@@ -19,7 +20,8 @@ pub mod split;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
+    ("announcement", announcement::run),
     ("chunked", chunked::run),
     ("decode", decode::run),
     ("digest", digest::run),
