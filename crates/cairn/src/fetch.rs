@@ -4,7 +4,6 @@
 //! vouches for it, or because IAM names a certificate in its chain, as AWS does ("Obtain the thumbprint for an OpenID
 //! Connect identity provider").
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,20 +24,17 @@ use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVe
 use tokio_rustls::rustls::crypto::{
     CryptoProvider, aws_lc_rs as provider, verify_tls12_signature, verify_tls13_signature,
 };
-use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
 };
 
+use crate::outgoing::public_authorities;
+
 /// How long a document may take, from the connection to its last byte.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest document, in bytes.
 const DOCUMENT_SIZE_BYTES_MAX: usize = 256 * 1024;
-/// Where systems keep the certificates of public authorities; the first that is there counts.
-const AUTHORITIES: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
-
 /// Fetches over the net.
 #[derive(Debug)]
 pub struct NetFetch {
@@ -49,21 +45,7 @@ impl NetFetch {
     /// Believes the public authorities that the system knows.
     #[must_use]
     pub fn new() -> Self {
-        let mut authorities = RootCertStore::empty();
-        let file = AUTHORITIES.iter().map(Path::new).find(|path| path.exists());
-        match file.map(CertificateDer::pem_file_iter) {
-            Some(Ok(certificates)) => {
-                authorities.add_parsable_certificates(certificates.filter_map(Result::ok));
-            }
-            Some(Err(error)) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the system's authorities cannot be read"
-                );
-            }
-            None => tracing::debug!("the system keeps no certificates of authorities"),
-        }
-        Self { authorities: Arc::new(authorities) }
+        Self { authorities: Arc::new(public_authorities()) }
     }
 
     async fn fetch(&self, url: &str, thumbprints: &[String]) -> Result<Bytes, String> {

@@ -9,6 +9,7 @@ mod env;
 mod failpoint;
 mod fetch;
 mod messaging;
+mod outgoing;
 mod rekey;
 mod root_key;
 mod serve;

@@ -12,7 +12,7 @@ use cairn_services::cloudtrail_data::CloudTrailData;
 use cairn_services::iam::{Iam, RootCredentials};
 use cairn_services::kms::Kms;
 use cairn_services::organizations::Organizations;
-use cairn_services::s3::{LifecycleStage, ObjectKeys, S3, S3Control};
+use cairn_services::s3::{LifecycleStage, ObjectKeys, S3, S3Control, Sinks};
 use cairn_services::sts::Sts;
 use cairn_store::blobs::FileBlobs;
 use cairn_store::catalog::sqlite::SqliteCatalog;
@@ -137,6 +137,7 @@ async fn serve(settings: &Settings, folder: &DataFolder) -> Result<(), Box<dyn E
 
     let server = Server::bind(settings.listen, settings.tls.as_ref()).await?;
     let stages = start_stages(settings, &ground, &services, root.account.clone(), stopped.clone()).await?;
+    services.messaging.links.reached_at(settings.public_url.as_deref().unwrap_or(&server.endpoint()));
     let place = folder.write_server(&server.endpoint(), &settings.region)?;
     folder.write_credentials(&all_root_keys(&services.iam).await?, &ground.sealer)?;
     announce(settings, &place, &root);
@@ -274,6 +275,11 @@ async fn open_services(
     ));
     let keys =
         ObjectKeys { server_key: ground.sealer.derived_key("s3.objects"), data_keys: Arc::clone(&kms) as _ };
+    let messaging = messaging::open(ground, &kms, settings.smtp.as_ref(), stopped).await?;
+    let sinks = Sinks {
+        queues: Some(Arc::clone(&messaging.sqs) as _),
+        topics: Some(Arc::clone(&messaging.sns) as _),
+    };
     Ok(Services {
         iam: Arc::new(Iam::new(
             ground.catalog.clone(),
@@ -290,11 +296,12 @@ async fn open_services(
                 Arc::clone(entropy),
                 keys,
             )
-            .with_lifecycle_day(settings.lifecycle_day),
+            .with_lifecycle_day(settings.lifecycle_day)
+            .notifying(sinks),
         ),
         blobs,
-        messaging: messaging::open(ground, &kms, stopped).await?,
-        topic: Arc::new(cloudtrail::NoTopics),
+        topic: Arc::new(cloudtrail::Topics::new(Arc::clone(&messaging.sns) as _)),
+        messaging,
         keys: SigningKeys::new(
             ground.catalog.clone(),
             Arc::clone(clock),
@@ -349,6 +356,7 @@ fn open_door(
         Arc::clone(&services.kms) as _,
         organizations,
         Arc::clone(&services.messaging.sqs) as _,
+        Arc::clone(&services.messaging.sns) as _,
         Arc::clone(&sts) as _,
     ];
     let front = Front::new(FrontSettings {
@@ -364,6 +372,7 @@ fn open_door(
         recording: settings.recording,
         ingest: Arc::clone(&ground.ingest),
         spool,
+        signing: services.messaging.signing.clone(),
         space: Arc::clone(&ground.space),
         clock: Arc::clone(&ground.clock),
         entropy: Arc::clone(&ground.entropy),

@@ -105,6 +105,20 @@ pub struct Given {
     #[arg(long, env = "CAIRN_S3_HOSTS", value_name = "NAME", value_delimiter = ',')]
     s3_hosts: Option<Vec<String>>,
 
+    /// How others reach the server, such as https://cairn.example.com: the links in the messages of topics lead there
+    /// [default: the address that it listens on].
+    #[arg(long, env = "CAIRN_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+
+    /// The relay that takes the e-mails of topics, smtp://HOST:PORT or smtps://HOST:PORT; CAIRN_SMTP_USER and
+    /// CAIRN_SMTP_PASSWORD are shown to it, where they are set [default: none, e-mails wait].
+    #[arg(long, env = "CAIRN_SMTP_RELAY", value_name = "URL")]
+    smtp_relay: Option<String>,
+
+    /// The address that the e-mails of topics come from.
+    #[arg(long, env = "CAIRN_SMTP_SENDER", value_name = "ADDRESS")]
+    smtp_sender: Option<String>,
+
     /// A certificate chain in PEM form: with it and --tls-key, Cairn serves HTTPS.
     #[arg(long, env = "CAIRN_TLS_CERT", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
@@ -161,10 +175,23 @@ pub struct Settings {
     pub region: Region,
     /// Host names for virtual-host style requests.
     pub s3_hosts: Vec<String>,
+    /// How others reach the server, where that was said.
+    pub public_url: Option<String>,
+    /// Who takes e-mails.
+    pub smtp: Option<SmtpSettings>,
     /// Certificate chain and key, where HTTPS is served.
     pub tls: Option<TlsSettings>,
     /// The file of the root key, where one was named.
     pub root_key_file: Option<PathBuf>,
+}
+
+/// A relay for e-mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SmtpSettings {
+    /// Its URL.
+    pub relay: String,
+    /// The address that e-mails come from.
+    pub sender: String,
 }
 
 /// Why the settings cannot be used.
@@ -216,6 +243,12 @@ pub enum SettingsError {
     /// Half of the TLS settings.
     #[error("--tls-cert and --tls-key go together")]
     HalfTls,
+    /// Half of the relay's settings.
+    #[error("--smtp-relay and --smtp-sender go together")]
+    HalfSmtp,
+    /// The public URL is none, or has more than a host.
+    #[error("the public URL is written http://HOST:PORT or https://HOST:PORT, without a path")]
+    PublicUrl,
 }
 
 impl Given {
@@ -226,6 +259,11 @@ impl Given {
             (Some(cert), Some(key)) => Some(TlsSettings { cert, key }),
             (None, None) => None,
             _ => return Err(SettingsError::HalfTls),
+        };
+        let smtp = match (self.smtp_relay.or(file.smtp_relay), self.smtp_sender.or(file.smtp_sender)) {
+            (Some(relay), Some(sender)) => Some(SmtpSettings { relay, sender }),
+            (None, None) => None,
+            _ => return Err(SettingsError::HalfSmtp),
         };
         Ok(Settings {
             data: self.data.or(file.data).ok_or(SettingsError::NoData)?,
@@ -272,6 +310,8 @@ impl Given {
                 .or(file.region)
                 .unwrap_or_else(|| "us-east-1".parse().expect("the default is a region")),
             s3_hosts: self.s3_hosts.or(file.s3_hosts).unwrap_or_else(|| vec!["localhost".to_owned()]),
+            public_url: self.public_url.or(file.public_url).map(public_url).transpose()?,
+            smtp,
             tls,
             root_key_file: self.root_key_file.or(file.root_key_file),
         })
@@ -296,6 +336,15 @@ fn segment_size(given_bytes: u64) -> Result<u64, SettingsError> {
         return Ok(given_bytes);
     }
     Err(SettingsError::Size { name: "log-segment-size", given_bytes, least_bytes, most_bytes })
+}
+
+/// Holds a public URL to scheme, host and port.
+fn public_url(given: String) -> Result<String, SettingsError> {
+    let bare = given.trim_end_matches('/');
+    let host = bare.strip_prefix("https://").or_else(|| bare.strip_prefix("http://"));
+    let is_host =
+        |host: &&str| host.parse::<http::uri::Authority>().is_ok_and(|host| !host.as_str().contains('@'));
+    host.filter(is_host).map(|_| bare.to_owned()).ok_or(SettingsError::PublicUrl)
 }
 
 fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
@@ -388,6 +437,18 @@ mod tests {
             "log-segment-size is 1024 bytes, it must be 65536 to 1073741824"
         );
         assert_eq!(refused("data = '/d'\ntls-cert = 'c.pem'"), "--tls-cert and --tls-key go together");
+        assert_eq!(
+            refused("data = '/d'\nsmtp-relay = 'smtp://h'"),
+            "--smtp-relay and --smtp-sender go together"
+        );
+        for wrong in ["cairn.example.com", "https://", "https://h/path", "https://u:p@h"] {
+            assert!(
+                refused(&format!("data = '/d'\npublic-url = '{wrong}'"))
+                    .starts_with("the public URL is written")
+            );
+        }
+        let settings = resolve(Given::default(), "data = '/d'\npublic-url = 'https://h:1/'").unwrap();
+        assert_eq!(settings.public_url.as_deref(), Some("https://h:1"));
         assert!(refused("dta = '/d'").ends_with("is not understood"));
     }
 }

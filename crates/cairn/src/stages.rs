@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cairn_core::{Clock, Timestamp};
 use cairn_services::s3::{EventStage, LifecycleStage};
+use cairn_services::sns::delivery::Delivery;
 use cairn_store::{EventLog, History};
 use cairn_trail::delivery::DeliveryStage;
 use cairn_trail::digest::DigestStage;
@@ -139,6 +140,23 @@ impl Stages {
             move |mark| {
                 let stage = Arc::clone(&waits);
                 async move { stage.wait_past(mark).await }
+            },
+        );
+    }
+
+    /// Starts to deliver what topics owe: whenever something new is owed, or a delivery has ended.
+    pub fn start_topics(&mut self, stage: Delivery) {
+        let (marks, waits) = (stage.clone(), stage.clone());
+        self.start(
+            "topics",
+            move || {
+                let stage = stage.clone();
+                async move { Ok(stage.run_once().await?) }
+            },
+            move || marks.arrivals(),
+            move |seen| {
+                let waits = waits.clone();
+                async move { waits.wait_past(seen).await }
             },
         );
     }

@@ -24,6 +24,7 @@ use cairn_core::record::build::CallEvent;
 use cairn_core::{AccountId, Clock, Entropy, EventId, Principal, Timestamp};
 use cairn_services::authorise::authorise;
 use cairn_services::iam::Iam;
+use cairn_services::sns::Signing;
 use cairn_services::sts::Sessions;
 use cairn_services::{Access, Caller, EventKind, Operation, Service};
 use cairn_store::space::SpaceWatch;
@@ -51,6 +52,9 @@ pub const BUFFERED_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Where the server answers for itself. No bucket's name begins with an underscore.
 const OWN_PATHS: &str = "/_cairn/";
+
+/// Where the certificate is that vouches for topics' messages. No bucket's name has capitals.
+const CERTIFICATE_PATHS: &str = "/SimpleNotificationService-";
 
 /// Services whose handlers answer their own errors for values out of range, as AWS's do.
 const CHECKED_BY_THEMSELVES: [&str; 4] = ["cloudtrail", "s3", "s3control", "sqs"];
@@ -97,6 +101,8 @@ pub struct DoorParts {
     pub entropy: Arc<dyn Entropy>,
     /// The account that calls of nobody's are recorded in.
     pub first_account: AccountId,
+    /// Has the certificate that vouches for topics' messages.
+    pub signing: Signing,
     /// The room on the disk.
     pub space: Arc<SpaceWatch>,
     /// Where metrics are registered.
@@ -169,6 +175,9 @@ impl Door {
     pub async fn answer(self: Arc<Self>, parts: Parts, body: Body, peer: Peer) -> Response<ReplyBody> {
         if let Some(own) = parts.uri.path().strip_prefix(OWN_PATHS) {
             return self.answer_own(own);
+        }
+        if parts.method == http::Method::GET && parts.uri.path().starts_with(CERTIFICATE_PATHS) {
+            return self.answer_certificate(&parts.uri.path()[1..]).await;
         }
         let door = Arc::clone(&self);
         self.underway.run(async move { door.answer_call(parts, body, peer).await }).await
@@ -246,6 +255,23 @@ impl Door {
         reply
             .headers_mut()
             .insert("content-type", http::HeaderValue::from_static("text/plain; version=0.0.4"));
+        reply
+    }
+
+    /// The certificate: as public as the health, and not recorded either.
+    async fn answer_certificate(&self, file_name: &str) -> Response<ReplyBody> {
+        let (status, text) = match self.parts.signing.certificate(file_name).await {
+            Ok(Some(pem)) => (http::StatusCode::OK, pem),
+            Ok(None) => (http::StatusCode::NOT_FOUND, "there is no such certificate\n".to_owned()),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the certificate cannot be shown");
+                (http::StatusCode::INTERNAL_SERVER_ERROR, "the certificate cannot be shown\n".to_owned())
+            }
+        };
+        let mut reply = Response::new(ReplyBody::Whole(Bytes::from(text)));
+        *reply.status_mut() = status;
+        let kind = if status == http::StatusCode::OK { "application/x-pem-file" } else { "text/plain" };
+        reply.headers_mut().insert("content-type", http::HeaderValue::from_static(kind));
         reply
     }
 

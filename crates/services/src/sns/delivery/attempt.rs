@@ -65,7 +65,7 @@ impl Inner {
                     let reason = "the endpoint has not taken it for as long as it may be tried";
                     return Err(NotDelivered { is_permanent: true, ..failed("Expired", reason) });
                 }
-                let notification = self.signed_anew(due, notification).await?;
+                let notification = self.signed(due, notification).await?;
                 let content_type = &due.policy.content_type;
                 let posting =
                     posting(&notification, &owed.subscription, &owed.endpoint, is_raw, content_type, links);
@@ -76,20 +76,21 @@ impl Inner {
                     return Err(failed("NoRelay", "no relay for e-mail is configured"));
                 };
                 let Some(subscription) = &due.subscription else { return Ok(()) };
-                let notification = self.signed_anew(due, notification).await?;
+                let notification = self.signed(due, notification).await?;
                 mail.send(&email(&notification, subscription, due.topic.as_ref(), links)).await
             }
         }
     }
 
-    /// A confirmation's signature covers a link: it is made again, in case the server's address is another now.
-    async fn signed_anew(
+    /// A message with its signature. A confirmation's covers a link, and is made when it is sent: the server's address may
+    /// be another then.
+    async fn signed(
         &self,
         due: &Due,
         notification: &super::Notification,
     ) -> Result<super::Notification, NotDelivered> {
         let mut notification = notification.clone();
-        if notification.kind == NotificationKind::Notification || notification.signature.is_none() {
+        if notification.kind == NotificationKind::Notification {
             return Ok(notification);
         }
         let version = due.topic.as_ref().map_or("1", |topic| topic.signature_version());
