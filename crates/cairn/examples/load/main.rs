@@ -9,12 +9,14 @@
 //! | `limits dir=DIR` | fdatasync, sequential writes, gzip, SHA-256, JSON: the machine's own limits |
 //! | `send pid=PID form=ndjson connections=2 events=300000 per_request=1000 seed=0 [channel=ARN]` | records through `POST /v1/events` (`ndjson`, `records`, `gzip`) or PutAuditEvents (`audit`), until the last of them is found |
 //! | `calls clients=1 seconds=3 call=read [user=NAME]` | one recorded call after the other on each connection: GetCallerIdentity, or TagUser |
+//! | `queues pid=PID queue=URL clients=1 seconds=3 batch=1 body_bytes=1024` | SendMessage, ReceiveMessage, DeleteMessage, or their batches, on each connection; any server that speaks SQS's JSON protocol |
 //! | `lookup rounds=100 seed=0` | from the reply to a record until LookupEvents shows it |
 
 mod calls;
 mod connection;
 mod limits;
 mod lookup;
+mod queues;
 mod records;
 mod send;
 mod server;
@@ -77,8 +79,9 @@ fn main() -> Result<(), Failure> {
         "limits" => limits::run(&settings)?,
         "send" => send::run(&settings)?,
         "calls" => calls::run(&settings)?,
+        "queues" => queues::run(&settings)?,
         "lookup" => lookup::run(&settings)?,
-        other => return Err(format!("no command {other:?}: limits, send, calls, lookup").into()),
+        other => return Err(format!("no command {other:?}: limits, send, calls, queues, lookup").into()),
     };
     println!("{measured}");
     Ok(())
