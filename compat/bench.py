@@ -10,12 +10,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import accepted, calls, delivered, machine, policies
+from benchmarks import accepted, calls, delivered, machine, policies, processing, queues
 from benchmarks.load import Load
 from benchmarks.table import Table
 
 # The machine first: the other parts are shown beside it.
-PARTS = {"machine": machine, "accepted": accepted, "delivered": delivered, "calls": calls, "policies": policies}
+PARTS = {
+    "machine": machine, "accepted": accepted, "delivered": delivered, "calls": calls, "queues": queues,
+    "processing": processing, "policies": policies,
+}
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--cairn", required=True, type=Path, help="the cairn binary")

@@ -16,13 +16,13 @@ class Load:
         self.binary = str(binary)
         self.seed = 0
 
-    def run(self, command, server=None, **settings):
+    def run(self, command, server=None, environment=None, **settings):
         """What the load generator says of one run."""
         settings = {name: value for name, value in settings.items() if value is not None}
         if server:
             settings |= {"pid": server.process.pid, "account": account(server)}
         words = [f"{name}={value}" for name, value in settings.items()]
-        environment = server.environment if server else os.environ
+        environment = environment or (server.environment if server else os.environ)
         done = subprocess.run([self.binary, command, *words], env=environment, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"load {command} {' '.join(words)}: {done.stderr}")

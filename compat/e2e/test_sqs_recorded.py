@@ -4,6 +4,7 @@ A scenario is a function of the recorded scenario's name; what it answers under 
 under that label. A recording holds the answers only; the calls are those that the names, the labels and the answers tell.
 """
 
+import base64
 import json
 import re
 import time
@@ -452,7 +453,7 @@ def system_attribute_names(s, member="AttributeNames"):
     s.receive(url, "all_attributes", **{member: ["All"]})
     s.receive(url, "all_system_and_message_attributes", **{member: ["All"]}, MessageAttributeNames=["All"])
     s.receive(url, "single_attribute", **{member: ["SenderId"]})
-    s.receive(url, "multiple_attributes", **{member: ["Foo", "SenderId"]})
+    s.receive(url, "multiple_attributes", **{member: ["SenderId", "SequenceNumber"]})
 
 
 @scenario("test_message_system_attribute_names_with_attribute_names")
@@ -834,7 +835,6 @@ def strange_handle(s):
 
 
 def task_handle(task, arn):
-    import base64
     return base64.b64encode(json.dumps({"taskId": task, "sourceArn": arn}).encode()).decode()
 
 
@@ -850,8 +850,21 @@ def handle_of_no_task(s):
     error(s, s.sqs.cancel_message_move_task, TaskHandle=handle)
 
 
-# What differs, and why: (scenarios, a pattern of the line that says it, the reason).
+# What differs: a pattern of the line that says it, and why.
 DIFFERENCES = [
+    (r"^test_(delete_message_batch|change_message_visibility_batch)_\w+\[sqs_query\] .*\.Error\.Detail: None is too much",
+     "the recordings of these left the empty Detail out, which AWS's query protocol answers and the others show"),
+    (r"^test_sqs_permission_lifecycle.* get-queue-policy-attribute\.Attributes\.Policy\.Statement\[0\]\.Principal\.AWS\[",
+     "AWS gives several principals in no order; here it is that of the call"),
+    (r"^test_message_system_attribute_names_with_attribute_names\[sqs_query\] different_values\.",
+     "AWS gives what both members ask for in the JSON protocol, and lets AttributeNames win in the query protocol; here"
+     " both protocols give all that was asked for"),
+    (r"^test_list_queues_pagination.* (list_all|list_two_max|list_remaining)\.(QueueUrls\[\d\]|NextToken):",
+     "recorded of an emulator: its URLs, and a token that is a URL; how many there are on each page is compared"),
+    (r"^test_move_task_cancel.* list-after\.Results\[0\]\.ApproximateNumberOfMessagesMoved",
+     "AWS goes on moving for some seconds after it took the cancellation; here no message is moved afterwards"),
+    (r"^test_move_task_delete_destination_queue_while_running.*\.ApproximateNumberOfMessagesMoved",
+     "how many messages a task moves until AWS notices that its destination is gone depends on its timing"),
 ]
 
 
@@ -889,4 +902,4 @@ def test_sqs_answers_as_recorded(name, account):
     lines = [line for label in recorded for line in
              comparison.differences(recorded[label], replay.answers[label], f"{function}[{protocol}] {label}")]
     unexpected = [line for line in lines if not any(re.search(pattern, line) for pattern, _ in DIFFERENCES)]
-    assert not unexpected
+    assert not unexpected, "\n".join(unexpected)
