@@ -55,9 +55,7 @@ const _: () = assert!(size_of::<Message>() <= MESSAGE_SIZE_BYTES_MAX);
 
 #[derive(Debug, Default)]
 struct Group {
-    /// Those that are not in flight.
     messages: BTreeSet<u64>,
-    in_flight: usize,
     /// The one in `ready`.
     offered: Option<u64>,
 }
@@ -131,12 +129,7 @@ impl Queue {
             return;
         };
         let entry = self.groups.entry(Arc::clone(&group)).or_default();
-        match phase {
-            Phase::Ready | Phase::Delayed => {
-                entry.messages.insert(sequence);
-            }
-            Phase::InFlight | Phase::Held => entry.in_flight += 1,
-        }
+        entry.messages.insert(sequence);
         self.offer(&group);
     }
 
@@ -155,28 +148,24 @@ impl Queue {
             return;
         };
         let Some(entry) = self.groups.get_mut(&group) else { return };
-        match phase {
-            Phase::Ready | Phase::Delayed => {
-                entry.messages.remove(&sequence);
-            }
-            Phase::InFlight | Phase::Held => entry.in_flight -= 1,
-        }
+        entry.messages.remove(&sequence);
         self.offer(&group);
     }
 
-    /// Offers the first message of a group, where it can be received.
+    /// Offers the first message of a group, where it can be received. What is in flight keeps those behind it, not those
+    /// before it that became visible again, as recorded on AWS.
     fn offer(&mut self, group: &Arc<str>) {
         let Some(entry) = self.groups.get_mut(group) else { return };
         let first = entry.messages.first().copied();
         let is_ready =
             |sequence: &u64| self.messages.get(sequence).is_some_and(|message| message.phase == Phase::Ready);
-        let offered = first.filter(|first| entry.in_flight == 0 && is_ready(first));
+        let offered = first.filter(is_ready);
         if let Some(before) = entry.offered.filter(|before| Some(*before) != offered) {
             self.ready.remove(&before);
         }
         self.ready.extend(offered);
         entry.offered = offered;
-        if first.is_none() && entry.in_flight == 0 {
+        if first.is_none() {
             self.groups.remove(group);
         }
     }
@@ -225,7 +214,7 @@ impl Queue {
             while let Some(sequence) = next.filter(|_| taken.len() < wanted) {
                 self.take(sequence, ask);
                 taken.push(sequence);
-                next = group.as_ref().and_then(|group| self.next_of_group(group));
+                next = group.as_ref().and_then(|group| self.next_of_group(group, sequence));
             }
         }
         Ok(taken)
@@ -241,9 +230,9 @@ impl Queue {
         self.turn(sequence, Phase::InFlight, ask.now.plus(ask.visibility));
     }
 
-    /// The next message of a group that the receiver of those before it may have as well.
-    fn next_of_group(&self, group: &Arc<str>) -> Option<u64> {
-        let next = *self.groups.get(group)?.messages.first()?;
+    /// The message of a group that follows one, where the receiver of that one may have it as well.
+    fn next_of_group(&self, group: &Arc<str>, sequence: u64) -> Option<u64> {
+        let next = *self.groups.get(group)?.messages.range(sequence + 1..).next()?;
         (self.messages.get(&next)?.phase == Phase::Ready).then_some(next)
     }
 
@@ -308,7 +297,8 @@ impl Queue {
         if message.group.is_none() || is_current { Ok(()) } else { Err(ReceiptFault::Stale) }
     }
 
-    /// What is to be known of `receipt` from now on, where it still hides its message and is to do so until `visible_at`.
+    /// What is to be known of `receipt` from now on, where it hides its message and is to do so until `visible_at`. A
+    /// message that belongs to no group can be hidden again by its newest receipt, as recorded on AWS.
     pub(super) fn check_change(
         &self,
         receipt: Receipt,
@@ -317,9 +307,9 @@ impl Queue {
     ) -> Result<ReceiptRecord, ReceiptFault> {
         let message = self.get(receipt.sequence.0).ok_or(ReceiptFault::Gone)?;
         let is_hidden = message.phase == Phase::InFlight && message.visible_at > now;
-        let is_forgotten = receipt.receives > message.receives && !is_hidden && message.group.is_none();
-        if !(is_forgotten || receipt.receives == message.receives && is_hidden)
-            || message.phase == Phase::Held
+        // A receipt that a crash forgot is above what is known.
+        let is_newest = receipt.receives >= message.receives && !is_hidden && message.group.is_none();
+        if !(is_newest || receipt.receives == message.receives && is_hidden) || message.phase == Phase::Held
         {
             return Err(ReceiptFault::Stale);
         }

@@ -76,6 +76,7 @@ async fn with_queues(names: &[&str], queues: &dyn Queues) {
 pub(crate) async fn conforms(queues: &dyn Queues) {
     hides_what_was_received(queues).await;
     keeps_the_order_of_a_group(queues).await;
+    gives_the_first_of_a_group_again(queues).await;
     keeps_one_of_duplicates(queues).await;
     moves_dead_letters_and_back(queues).await;
     names_what_is_missing(queues).await;
@@ -135,6 +136,22 @@ async fn keeps_the_order_of_a_group(queues: &dyn Queues) {
     assert_eq!(delete(queues, "f.fifo", second[0].receipt, 32).await, Err(ReceiptFault::Stale));
     assert_eq!(ids(&receive(queues, "f.fifo", 32).await), ["y1", "y2"]);
     assert_eq!(delete(queues, "f.fifo", second[0].receipt, 33).await, Err(ReceiptFault::Stale));
+}
+
+async fn gives_the_first_of_a_group_again(queues: &dyn Queues) {
+    with_queues(&["g.fifo"], queues).await;
+    let sent = ["x1", "x2", "x3"].map(|id| in_group("x", message("g.fifo", id, 0)));
+    queues.send(sent.to_vec()).await.unwrap();
+    let two = Ask { messages_max: 2, ..ask(1) };
+    let both = queues.receive(&key("g.fifo"), &two).await.unwrap();
+    let second = [(both[1].receipt, at(2))];
+    assert_eq!(queues.change_visibility(&key("g.fifo"), &second, at(2)).await.unwrap(), [Ok(())]);
+    assert_eq!(ids(&receive(queues, "g.fifo", 3).await), [""; 0], "the first keeps those behind it");
+    let third = queues.receive(&key("g.fifo"), &ask(31)).await.unwrap();
+    assert_eq!(ids(&third), ["x1", "x2", "x3"]);
+    let first = [(third[0].receipt, at(32))];
+    assert_eq!(queues.change_visibility(&key("g.fifo"), &first, at(32)).await.unwrap(), [Ok(())]);
+    assert_eq!(ids(&receive(queues, "g.fifo", 33).await), ["x1"], "those behind it do not keep it");
 }
 
 async fn keeps_one_of_duplicates(queues: &dyn Queues) {

@@ -49,6 +49,11 @@ impl ModelMessage {
     fn is_in_flight(&self, now: Timestamp) -> bool {
         self.in_flight && self.is_hidden(now)
     }
+
+    /// Whether the receive that goes on has it.
+    fn is_just_received(&self) -> bool {
+        self.visible_at == Timestamp::LATEST
+    }
 }
 
 impl Model {
@@ -97,12 +102,9 @@ impl Model {
             match group {
                 Some(group) => {
                     message.sent.group.as_deref() == Some(group)
-                        && !queue.messages[..at].iter().filter(of_group).any(|other| !other.is_in_flight(now))
+                        && queue.messages[..at].iter().filter(of_group).all(ModelMessage::is_just_received)
                 }
-                None => {
-                    !queue.messages.iter().filter(of_group).any(|other| other.is_in_flight(now))
-                        && !queue.messages[..at].iter().any(|other| of_group(&other))
-                }
+                None => !queue.messages[..at].iter().any(|other| of_group(&other)),
             }
         };
         let at = (0..queue.messages.len()).find(|at| can(*at))?;
@@ -209,9 +211,11 @@ impl Model {
         let mut messages = self.queue(name).messages.iter_mut();
         let message =
             messages.find(|message| message.sequence == receipt.sequence).ok_or(ReceiptFault::Gone)?;
-        if !(message.receives == receipt.receives && message.is_in_flight(now)) {
+        let is_changeable = message.is_in_flight(now) || message.sent.group.is_none();
+        if message.receives != receipt.receives || !is_changeable {
             return Err(ReceiptFault::Stale);
         }
+        message.in_flight = true;
         message.visible_at = visible_at;
         Ok(())
     }

@@ -26,8 +26,10 @@ import java.util.List;
  */
 public final class JudgeMain {
     private static final String REGION = "us-east-1";
-    /** What the library gives the clients that it makes itself. */
+    /** What the library gives the S3 client that it makes itself; that of SQS has the SDK's defaults, for its long polls. */
     private static final int SDK_TIMEOUT_MS = 10_000;
+    /** How long the end waits for what is handled; the long poll that goes on meanwhile is left alone. */
+    private static final int TERMINATION_SECONDS_MAX = 5;
     private static final int VISIBILITY_TIMEOUT_SECONDS = 60;
     private static final int EVENTS_PER_EMIT_MAX = 100;
     private static final long LOOK_EVERY_MS = 10;
@@ -67,7 +69,6 @@ public final class JudgeMain {
         AmazonSQS sqs = AmazonSQSClientBuilder.standard()
                 .withCredentials(credentials)
                 .withEndpointConfiguration(endpoint)
-                .withClientConfiguration(timeouts)
                 .build();
         AmazonS3 s3 = AmazonS3ClientBuilder.standard()
                 .withCredentials(credentials)
@@ -81,7 +82,7 @@ public final class JudgeMain {
         settings.setS3Region(REGION);
         settings.setVisibilityTimeout(VISIBILITY_TIMEOUT_SECONDS);
         settings.setThreadCount(threads);
-        settings.setThreadTerminationDelaySeconds(60);
+        settings.setThreadTerminationDelaySeconds(TERMINATION_SECONDS_MAX);
         settings.setMaxEventsPerEmit(EVENTS_PER_EMIT_MAX);
         settings.setEnableRawEventInfo(false);
         settings.setDeleteMessageUponFailure(false);
