@@ -99,7 +99,6 @@ $(CURDIR)/.tools/bin/cargo-fuzz:
 bench: clients release
 	$(CARGO) build --locked --release -p cairn --example load
 	$(CARGO) build --locked --release -p cairn-core --example bench_policy
-	$(CARGO) build --locked --release -p cairn-processing --example bench_processing
 	$(VENV)/bin/python compat/bench.py --cairn $(BUILT)/release/cairn --load $(BUILT)/release/examples/load \
 		--json $(BUILT)/bench.json $(if $(PARTS),--parts $(PARTS))
 
