@@ -14,9 +14,6 @@ const VIOLATIONS_MAX: usize = 10;
 /// A message quotes no more of a value than this.
 const QUOTED_CHARS_MAX: usize = 256;
 
-/// Services whose error for a failed validation has a code of its own.
-const OWN_CODES: &[(&str, &str)] = &[("sns", "InvalidParameter")];
-
 /// Checks `call`, which is one of `operation`.
 pub(crate) fn check(
     service: &Service,
@@ -39,12 +36,11 @@ pub(crate) fn check(
 fn failed(service: &Service, violations: &[String]) -> AwsError {
     let plural = if violations.len() == 1 { "error" } else { "errors" };
     let message = format!("{} validation {plural} detected: {}", violations.len(), violations.join("; "));
-    let own = OWN_CODES.iter().find(|(name, _)| *name == &*service.name).map(|(_, code)| *code);
-    let code = own.unwrap_or(match service.protocols[0] {
+    let code = match service.protocols[0] {
         Protocol::Query | Protocol::Ec2 => "ValidationError",
         Protocol::RestXml => "InvalidInput",
         Protocol::Json | Protocol::RestJson | Protocol::RpcV2Cbor => "ValidationException",
-    });
+    };
     AwsError::invalid(code, message)
 }
 

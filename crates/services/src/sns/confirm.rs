@@ -95,6 +95,10 @@ impl Sns {
         let kind = NotificationKind::UnsubscribeConfirmation;
         let mut farewell = confirmation(&subscription, &token, kind, self.new_id());
         farewell.at = now;
+        if is_told {
+            let view = self.view(&subscription.arn.topic).await?;
+            self.vouch_for(&mut farewell, &view.topic).await?;
+        }
         let sealer = self.sealer.clone();
         self.catalog
             .write(move |tx| {

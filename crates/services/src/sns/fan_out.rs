@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::envelope::envelope;
+use super::delivery::render::queue_message;
 use super::error::Failure;
 use super::publish::Outgoing;
 use super::state::{Notification, NotificationKind, Owed, Protocol};
@@ -70,7 +70,13 @@ impl Sns {
                 let subscription = &subscriber.subscription;
                 let Some((notification, creditors)) = forms.get_mut(&subscription.protocol) else { continue };
                 if subscription.protocol == Protocol::Sqs && !waits(subscriber, outgoing) {
-                    let message = self.queue_message(notification, subscriber);
+                    let message = queue_message(
+                        notification,
+                        &subscription.arn,
+                        subscription.raw,
+                        &subscription.endpoint,
+                        &self.links,
+                    );
                     queued.push(QueueDelivery { notification: notification.clone(), subscriber, message });
                 } else {
                     creditors.push(Owed::new(subscription, notification, now));
@@ -114,35 +120,14 @@ impl Sns {
         for protocol in enveloped {
             let Some((notification, _)) = forms.get_mut(&protocol) else { continue };
             let known = signed.iter().find(|(text, _)| *text == notification.message);
-            let signature = if let Some((_, signature)) = known {
-                signature.clone()
-            } else {
-                let version = view.topic.signature_version();
-                let made = self.signing.sign(notification, version, &self.links).await;
-                let made = made.map_err(cairn_wire::AwsError::internal)?;
-                signed.push((notification.message.clone(), made.clone()));
-                made
-            };
-            notification.signature = Some(signature);
+            if let Some((_, signature)) = known {
+                notification.signature = Some(signature.clone());
+                continue;
+            }
+            self.vouch_for(notification, &view.topic).await?;
+            signed.extend(notification.signature.clone().map(|made| (notification.message.clone(), made)));
         }
         Ok(forms)
-    }
-
-    /// The message as one queue gets it.
-    pub(super) fn queue_message(&self, notification: &Notification, subscriber: &Subscriber) -> QueueMessage {
-        let subscription = &subscriber.subscription;
-        let to_fifo = subscription.endpoint.ends_with(".fifo");
-        QueueMessage {
-            body: if subscription.raw {
-                notification.message.clone()
-            } else {
-                envelope(notification, &subscription.arn, &self.links)
-            },
-            attributes: if subscription.raw { notification.attributes.clone() } else { Vec::new() },
-            group: notification.group.clone(),
-            deduplication: notification.deduplication.clone().filter(|_| to_fifo),
-            trace_header: None,
-        }
     }
 
     async fn send_to_queues(

@@ -14,6 +14,7 @@ mod arn;
 mod confirm;
 pub mod delivery;
 mod delivery_policy;
+mod encryption;
 mod envelope;
 mod error;
 mod fan_out;
@@ -51,10 +52,13 @@ pub use links::Links;
 pub use signing::{Signing, SigningError};
 
 use self::arn::TopicArn;
+use self::encryption::KeyUses;
 use self::error::{Failure, fail, topic_not_found};
 use self::fifo::ORDER_LOCKS;
 use self::metrics::Metrics;
+use self::state::{Notification, Topic};
 use self::views::{TopicView, Views};
+use crate::kms::DataKeys;
 use crate::sinks::QueueSink;
 use crate::{Access, Caller, EventKind, Operation, Service, Target};
 
@@ -75,6 +79,8 @@ pub struct Deps {
     pub signing: Signing,
     /// The addresses that messages name.
     pub links: Links,
+    /// Asked where a topic has a KMS key.
+    pub data_keys: Arc<dyn DataKeys>,
     /// The queues that subscribe.
     pub queues: Arc<dyn QueueSink>,
     /// Called when something new is owed.
@@ -91,6 +97,8 @@ pub struct Sns {
     links: Links,
     queues: Arc<dyn QueueSink>,
     woken: Arc<dyn Fn() + Send + Sync>,
+    data_keys: Arc<dyn DataKeys>,
+    key_uses: KeyUses,
     views: Views,
     metrics: Metrics,
     /// Taken while messages of a FIFO topic are numbered and sent.
@@ -103,17 +111,36 @@ impl Sns {
     /// # Errors
     /// Where the counters cannot be made, which is a mistake in their names.
     pub fn new(deps: Deps, registry: &Registry) -> Result<Self, prometheus::Error> {
-        let Deps { catalog, clock, entropy, sealer, signing, links, queues, woken } = deps;
+        let Deps { catalog, clock, entropy, sealer, signing, links, data_keys, queues, woken } = deps;
         let metrics = Metrics::new()?;
         metrics.register(registry)?;
-        let order = std::iter::repeat_with(Mutex::default).take(ORDER_LOCKS).collect();
-        let views = Views::default();
-        Ok(Self { catalog, clock, entropy, sealer, signing, links, queues, woken, views, metrics, order })
+        Ok(Self {
+            catalog,
+            clock,
+            entropy,
+            sealer,
+            signing,
+            links,
+            queues,
+            woken,
+            data_keys,
+            key_uses: KeyUses::default(),
+            views: Views::default(),
+            metrics,
+            order: std::iter::repeat_with(Mutex::default).take(ORDER_LOCKS).collect(),
+        })
     }
 
     /// The topic of that name, with its subscribers.
     async fn view(&self, arn: &TopicArn) -> Result<Arc<TopicView>, Failure> {
         self.views.of(&self.catalog, arn).await?.ok_or_else(topic_not_found)
+    }
+
+    /// Signs a message as its topic asks for.
+    async fn vouch_for(&self, notification: &mut Notification, topic: &Topic) -> Result<(), Failure> {
+        let made = self.signing.sign(notification, topic.signature_version(), &self.links).await;
+        notification.signature = Some(made.map_err(AwsError::internal)?);
+        Ok(())
     }
 
     /// A UUID.

@@ -107,6 +107,7 @@ impl Sns {
         if size_bytes > MESSAGE_SIZE_BYTES_MAX {
             return Err(invalid("Message too long"));
         }
+        self.check_key(&view.topic, caller).await?;
         let sent = self.send(&view, vec![outgoing]).await?;
         let Some(sent) = sent.first() else { return Err(topic_not_found()) };
         Ok(shown(sent))
@@ -129,6 +130,7 @@ impl Sns {
             let text = "The length of all the messages put together is more than the limit.";
             return Err(fail("BatchRequestTooLong", text));
         }
+        self.check_key(&view.topic, caller).await?;
         let sent = self.send(&view, batch).await?;
         let successful: Vec<Value> = ids
             .into_iter()

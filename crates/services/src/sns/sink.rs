@@ -49,6 +49,7 @@ impl Sns {
         if message.body.len() > MESSAGE_SIZE_BYTES_MAX {
             return Err(invalid("Message too long"));
         }
+        self.check_key_for(&view.topic, source).await?;
         let outgoing = Outgoing {
             message_id: self.new_id(),
             body: Body::Same(message.body),
@@ -65,7 +66,11 @@ impl Sns {
 #[async_trait]
 impl TopicSink for Sns {
     async fn check(&self, source: &Source, topic_arn: &str) -> Result<(), SinkFailure> {
-        self.open_to(source, topic_arn).await.map(|_| ()).map_err(sink_failure)
+        let checked = async {
+            let view = self.open_to(source, topic_arn).await?;
+            self.check_key_for(&view.topic, source).await
+        };
+        checked.await.map_err(sink_failure)
     }
 
     async fn publish(

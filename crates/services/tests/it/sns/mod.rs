@@ -14,7 +14,7 @@ use cairn_core::policy::{NamedPolicy, Rights};
 use cairn_services::sinks::{QueueMessage, QueueSink, SinkFailure, Source};
 use cairn_services::sns::{Deps, Links, Signing, Sns};
 use cairn_services::{Caller, Service, authorise};
-use cairn_testkit::fixed_sealer;
+use cairn_testkit::{fixed_sealer, memory_log};
 use prometheus::Registry;
 use serde_json::{Value, json};
 
@@ -60,6 +60,7 @@ pub(crate) fn sns_of(world: &World, queues: Arc<QueuesDouble>) -> Sns {
         sealer: fixed_sealer(),
         signing: Signing::new(world.catalog.clone(), world.clock.clone(), fixed_sealer()),
         links,
+        data_keys: Arc::new(world.kms(memory_log())),
         queues,
         woken: Arc::new(|| ()),
     };

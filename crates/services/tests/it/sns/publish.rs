@@ -215,6 +215,33 @@ async fn services_publish_where_the_topics_policy_lets_them() {
 }
 
 #[tokio::test]
+async fn a_topics_key_is_needed_by_whoever_publishes() {
+    let bench = Bench::with_topic().await;
+    bench.queue(TOPIC, "q", json!({"RawMessageDelivery": "true"})).await;
+    let kms = bench.world.kms(cairn_testkit::memory_log());
+    let made = crate::world::send(&kms, &owner(), "CreateKey", json!({})).await.unwrap();
+    let key = made["KeyMetadata"]["Arn"].as_str().unwrap().to_owned();
+    let set =
+        |value: &str| json!({"TopicArn": TOPIC, "AttributeName": "KmsMasterKeyId", "AttributeValue": value});
+    bench.ok("SetTopicAttributes", set(&key)).await;
+    let silent = super::user("111122223333", &["sns:Publish"]);
+    let refused = bench.by(&silent, "Publish", publish("1")).await.unwrap_err();
+    assert!(refused.starts_with("400 KMSAccessDenied"), "{refused}");
+    let able = super::user("111122223333", &["sns:Publish", "kms:GenerateDataKey"]);
+    bench.by(&able, "Publish", publish("2")).await.unwrap();
+    crate::world::send(&kms, &owner(), "DisableKey", json!({"KeyId": key})).await.unwrap();
+    // A publisher is not asked again within five minutes.
+    bench.by(&able, "Publish", publish("3")).await.unwrap();
+    bench.world.clock.advance(std::time::Duration::from_secs(300));
+    let refused = bench.by(&able, "Publish", publish("4")).await.unwrap_err();
+    assert!(refused.starts_with("400 KMSDisabled"), "{refused}");
+    bench.ok("SetTopicAttributes", set("1234abcd-12ab-34cd-56ef-1234567890ab")).await;
+    assert!(bench.refused("Publish", publish("5")).await.starts_with("400 KMSNotFound"));
+    assert_eq!(bench.sns.check(&bucket(), TOPIC).await.unwrap_err().code, "AuthorizationError");
+    assert_eq!(bench.bodies("q"), ["2", "3"]);
+}
+
+#[tokio::test]
 async fn records_say_to_whom_and_not_what_was_published() {
     use cairn_services::Service;
     let bench = Bench::with_topic().await;
