@@ -82,6 +82,7 @@ pub(crate) async fn open(
         sealer: sealer.clone(),
         signing: signing.clone(),
         links: links.clone(),
+        data_keys: Arc::clone(kms) as _,
         queues: Arc::clone(&sqs) as _,
         woken: {
             let delivery = delivery.clone();
