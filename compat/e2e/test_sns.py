@@ -122,10 +122,10 @@ def test_what_a_queue_refuses_goes_to_the_dead_letters(account):
     assert received(account, dead_url)[0]["Body"] == "letter"
 
 
-def test_a_sns_policy_decides_across_accounts(tmp_path):
+def test_a_topics_policy_decides_across_accounts(tmp_path):
     data = tmp_path / "data"
     data.mkdir()
-    with Server(BINARY, data=data, account=[A, B]) as server:
+    with Server(BINARY, data=data, account=f"{A},{B}") as server:
         across_accounts(Member(server, A), Member(server, B))
 
 
@@ -189,7 +189,7 @@ def test_records_show_publishes_as_data_events_without_what_was_said(account):
     change = records["SetTopicAttributes"]
     assert change["requestParameters"]["attributeValue"] == "shown" and change["managementEvent"] is True
     assert "secret" not in json.dumps(records)
-    account.close_trail(trail["TrailARN"])
+    account.close_trail(trail)
 
 
 def test_what_was_acknowledged_is_in_the_queue_after_a_crash(own_server):
