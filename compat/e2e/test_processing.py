@@ -107,6 +107,67 @@ def test_every_event_is_handled_once_and_no_message_is_left(server, account, tmp
     wait_for("an empty queue", lambda: left(account, queue) == NOTHING)
 
 
+def test_a_bucket_announces_its_log_files_to_a_queue(server, account, tmp_path):
+    queue = new_queue(account)
+    sqs = account.client("sqs")
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    allow(sqs, queue, arn, "s3.amazonaws.com")
+    bucket = account.bucket()
+    configuration = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
+    account.client("s3").put_bucket_notification_configuration(
+        Bucket=bucket, NotificationConfiguration=configuration)
+    consume_a_trail(server, account, queue, bucket, tmp_path)
+
+
+def test_a_trail_announces_its_log_files_through_a_topic(server, account, tmp_path):
+    queue = new_queue(account)
+    sqs, sns = account.client("sqs"), account.client("sns")
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    allow(sqs, queue, arn, "sns.amazonaws.com")
+    topic = sns.create_topic(Name=f"trail-{uuid.uuid4().hex[:8]}")["TopicArn"]
+    policy = {"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": {"Service": "cloudtrail.amazonaws.com"}, "Action": "SNS:Publish",
+        "Resource": topic}]}
+    sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=json.dumps(policy))
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    consume_a_trail(server, account, queue, account.bucket(), tmp_path, SnsTopicName=topic)
+
+
+def allow(sqs, queue, arn, service):
+    policy = {"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": {"Service": service}, "Action": "sqs:SendMessage", "Resource": arn}]}
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(policy)})
+
+
+def consume_a_trail(server, account, queue, bucket, tmp_path, **more):
+    """A trail into the bucket, some calls, and the consumer that sees each of their events once."""
+    trail, _ = account.trail(bucket=bucket, **more)
+    iam = account.client("iam")
+    names = [f"processed-{uuid.uuid4().hex[:8]}" for _ in range(20)]
+    for name in names:
+        iam.create_user(UserName=name)
+    wait_for("the log files", lambda: sum(
+        record["eventName"] == "CreateUser" and (record["requestParameters"] or {}).get("userName") in names
+        for record in account.delivered(bucket)) == len(names))
+    account.client("cloudtrail").stop_logging(Name=trail["TrailARN"])
+    # What came before the trail stopped is delivered still; then the files are what they are.
+    known = account.keys(bucket)
+    while True:
+        time.sleep(5)
+        if (now := account.keys(bucket)) == known:
+            break
+        known = now
+    events = [record["eventID"] for record in account.delivered(bucket)]
+    process = consume(server.environment, queue, tmp_path / "ids", events=len(events), idle_seconds=15)
+    report, handled = report_of(process, tmp_path / "ids")
+    assert handled == set(events)
+    assert report["events_handled"] == len(events), report
+    account.close_trail(trail)
+    # What is left, if anything, are digests and the like: another round deletes them.
+    report_of(consume(server.environment, queue, tmp_path / "more", idle_seconds=3), tmp_path / "more")
+    assert left(account, queue) == NOTHING
+
+
 class CuttingProxy:
     """Forwards connections to a server that may move, and cuts some of them off in the middle."""
 
