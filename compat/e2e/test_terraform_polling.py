@@ -155,3 +155,21 @@ def test_a_destroyed_bucket_is_gone_everywhere(account, bucket):
     s3.delete_bucket(Bucket=bucket)
     assert code(s3.head_bucket, Bucket=bucket)[0] == 404
     assert code(s3.delete_bucket, Bucket=bucket) == (404, "NoSuchBucket")
+
+
+def test_a_queue_answers_the_same_until_it_is_deleted_and_then_that_it_is_not_there(account):
+    sqs, queue = account.client("sqs"), name("terraform")
+    attributes = {"VisibilityTimeout": "45", "MessageRetentionPeriod": "86400", "SqsManagedSseEnabled": "true"}
+    url = sqs.create_queue(QueueName=queue, Attributes=attributes, tags={"k": "v"})["QueueUrl"]
+    found = stable(sqs.get_queue_attributes, QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert attributes.items() <= found.items() and "Policy" not in found and "RedrivePolicy" not in found
+    assert stable(sqs.list_queue_tags, QueueUrl=url) == {"Tags": {"k": "v"}}
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"DelaySeconds": "5"})
+    found = stable(sqs.get_queue_attributes, QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert found["DelaySeconds"] == "5"
+    sqs.delete_queue(QueueUrl=url)
+    gone = (400, "AWS.SimpleQueueService.NonExistentQueue")
+    for _ in range(3):
+        assert code(sqs.get_queue_attributes, QueueUrl=url, AttributeNames=["All"]) == gone
+    assert code(sqs.list_queue_tags, QueueUrl=url) == gone
+    assert code(sqs.get_queue_url, QueueName=queue) == gone

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::Shop;
 use super::notifications::{Destinations, OTHER_QUEUE, QUEUE, reopen};
 
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 30;
 const STEPS: usize = 60;
 
 /// A queue that fails by chance, before or after it took the message.
