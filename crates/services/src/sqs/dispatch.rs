@@ -25,7 +25,7 @@ impl Sqs {
         let host = if call.request.host.is_empty() { HOST_UNKNOWN } else { &call.request.host };
         let request = Request { caller, host };
         match call.operation.as_str() {
-            "SendMessage" => self.send_message(caller, call.input()?).await,
+            "SendMessage" => self.send_message(caller, call.input()?, trace_of(call)).await,
             "SendMessageBatch" => self.send_message_batch(caller, call.input()?).await,
             "ReceiveMessage" => self.receive_message(caller, call.input()?).await,
             "DeleteMessage" => self.delete_message(caller, call.input()?).await,
@@ -57,6 +57,12 @@ impl Sqs {
             other => Err(fail("UnsupportedOperation", format!("The operation {other} is not supported."))),
         }
     }
+}
+
+/// The header by which traced clients say where they are.
+fn trace_of(call: &Call) -> Option<&str> {
+    let header = call.request.headers.iter().find(|(name, _)| name == "x-amzn-trace-id");
+    header.map(|(_, value)| value.as_str())
 }
 
 const fn management(name: &'static str, access: Access) -> Operation {

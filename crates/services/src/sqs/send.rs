@@ -24,6 +24,8 @@ const BATCH_BYTES_MAX: usize = 1_048_576;
 const DELAY_S: std::ops::RangeInclusive<i64> = 0..=900;
 /// The longest group and deduplication id.
 const ID_CHARS_MAX: usize = 128;
+/// The longest trace header that is kept.
+const TRACE_HEADER_SIZE_BYTES_MAX: usize = 512;
 /// What the kind of a queue does not have.
 const NOT_OF_THIS_KIND: &str = "The request include parameter that is not valid for this queue type.";
 /// Sequence numbers begin here, so that all have 20 digits and their order as texts is that of numbers.
@@ -67,6 +69,12 @@ pub(super) struct Checked {
     pub(super) delay_s: Option<u32>,
 }
 
+/// Who sends, and what the request itself says of its trace.
+pub(super) struct Origin<'a> {
+    pub(super) sender: &'a str,
+    pub(super) trace: Option<&'a str>,
+}
+
 /// How a message that is too long is refused.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Call {
@@ -75,11 +83,20 @@ enum Call {
 }
 
 impl Sqs {
-    pub(super) async fn send_message(&self, caller: &Caller, input: SendMessage) -> Result<Value, Failure> {
+    /// Sends a message. `trace` is the header by which traced clients pass on where they are; the message's own attribute
+    /// goes before it.
+    pub(super) async fn send_message(
+        &self,
+        caller: &Caller,
+        input: SendMessage,
+        trace: Option<&str>,
+    ) -> Result<Value, Failure> {
         let queue = self.queue_at(&input.queue_url, caller)?;
         let checked = check(&queue, input.message, Call::One)?;
+        let trace = trace.filter(|text| text.len() <= TRACE_HEADER_SIZE_BYTES_MAX);
         let sealing = self.cipher.sealing_key(&queue, &asker(caller, &queue)).await?;
-        let message = self.sealed(&queue, &sealing, &checked, &sender_id(caller), caller.now)?;
+        let origin = Origin { sender: &sender_id(caller), trace };
+        let message = self.sealed(&queue, &sealing, &checked, &origin, caller.now)?;
         let sent = self.engine.send(vec![message]).await.map_err(of_engine)?;
         let sent = sent.first().ok_or_else(|| super::error::internal("the engine lost a message"))?;
         self.metrics.sent.inc();
@@ -95,12 +112,13 @@ impl Sqs {
         input.check("SendMessageBatchRequestEntry")?;
         check_batch(&queue, &input.entries)?;
         let sealing = self.cipher.sealing_key(&queue, &asker(caller, &queue)).await?;
+        let origin = Origin { sender: &sender_id(caller), trace: None };
         let (mut outcomes, mut sendable, mut messages) = (Outcomes::default(), Vec::new(), Vec::new());
         for mut entry in input.entries {
             let id = std::mem::take(&mut entry.id);
             match check(&queue, entry, Call::Batch) {
                 Ok(checked) => {
-                    messages.push(self.sealed(&queue, &sealing, &checked, &sender_id(caller), caller.now)?);
+                    messages.push(self.sealed(&queue, &sealing, &checked, &origin, caller.now)?);
                     sendable.push((id, checked));
                 }
                 Err(failure) => outcomes.add(&id, Err(failure)),
@@ -120,16 +138,19 @@ impl Sqs {
         queue: &Queue,
         sealing: &SealingKey,
         message: &Checked,
-        sender: &str,
+        origin: &Origin<'_>,
         now: Timestamp,
     ) -> Result<NewMessage, Failure> {
         let id = self.entropy.event_id().to_string();
         let head = Head {
-            sender: sender.to_owned(),
+            sender: origin.sender.to_owned(),
             attributes: message.attributes.clone(),
             group: message.group.clone(),
             deduplication: message.deduplication.clone(),
-            trace_header: message.trace_header.as_ref().map(|header| header.value.clone()),
+            trace_header: match &message.trace_header {
+                Some(header) => Some(header.value.clone()),
+                None => origin.trace.map(str::to_owned),
+            },
         };
         let fifo = queue.settings.fifo.as_ref();
         let delay_s = message.delay_s.unwrap_or(queue.settings.delay_s);

@@ -12,7 +12,7 @@ use cairn_wire::AwsError;
 use super::Sqs;
 use super::error::{Failure, no_queue, of_engine};
 use super::name::QueueName;
-use super::send::check_for_service;
+use super::send::{Origin, check_for_service};
 use super::state::Queue;
 use crate::Caller;
 use crate::kms::Asker;
@@ -82,7 +82,8 @@ impl Sqs {
         let queue = self.open_to(source, queue_arn)?;
         let checked = check_for_service(&queue, message)?;
         let sealing = self.cipher.sealing_key(&queue, &self.asker_for(source, &queue)).await?;
-        self.sealed(&queue, &sealing, &checked, &source.service, self.clock.now())
+        let origin = Origin { sender: &source.service, trace: None };
+        self.sealed(&queue, &sealing, &checked, &origin, self.clock.now())
     }
 
     /// Sends to all queues in one append. Where a queue is gone meanwhile, each message goes alone.
