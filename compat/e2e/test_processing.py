@@ -90,9 +90,10 @@ def consume(environment, queue, ids_file, **flags):
 
 
 def report_of(process, ids_file):
+    """The consumer's report, with what it said of failures, and the ids of the events that it handled."""
     printed, said = process.communicate(timeout=RUN_SECONDS)
     assert process.returncode == 0, said
-    return json.loads(printed), set(ids_file.read_text().split())
+    return json.loads(printed) | {"said": said}, set(ids_file.read_text().split())
 
 
 def test_every_event_is_handled_once_and_no_message_is_left(server, account, tmp_path):
@@ -166,6 +167,49 @@ def consume_a_trail(server, account, queue, bucket, tmp_path, **more):
     # What is left, if anything, are digests and the like: another round deletes them.
     report_of(consume(server.environment, queue, tmp_path / "more", idle_seconds=3), tmp_path / "more")
     assert left(account, queue) == NOTHING
+
+
+def test_files_are_held_to_the_trails_digests(server, account, tmp_path):
+    queue = new_queue(account)
+    bucket = account.bucket()
+    trail, _ = account.trail(bucket=bucket)
+    account.client("iam").create_user(UserName=f"digested-{uuid.uuid4().hex[:8]}")
+    wait_for("a digest of a log file", lambda: account.digested(bucket) & set(account.keys(bucket)), seconds=60)
+    account.client("cloudtrail").stop_logging(Name=trail["TrailARN"])
+    listed = sorted(account.digested(bucket) & set(account.keys(bucket)))
+    altered, sound = listed[0], listed[1:]
+    s3, sqs = account.client("s3"), account.client("sqs")
+    records = account.read(bucket, altered)["Records"]
+    records[0]["eventName"] = "NothingHappened"
+    s3.put_object(Bucket=bucket, Key=altered, Body=gzip.compress(json.dumps({"Records": records}).encode()))
+    planted = key(account.id, 1)
+    s3.put_object(Bucket=bucket, Key=planted, Body=gzip.compress(json.dumps({"Records": records}).encode()))
+    for number, name in enumerate([*listed, planted]):
+        sqs.send_message(QueueUrl=queue, MessageBody=message(bucket, name, number))
+    expected = [record["eventID"] for name in sound for record in account.read(bucket, name)["Records"]]
+    process = consume(server.environment, queue, tmp_path / "ids", put_off_seconds=600, idle_seconds=5)
+    report, handled = report_of(process, tmp_path / "ids")
+    assert handled == set(expected)
+    assert report["events_verified"] == report["events_handled"] == len(expected), report
+    assert "lists the log file with another hash" in report["said"] and report["failures"] == 1, report
+    assert sum(left(account, queue).values()) == 2, "the altered and the planted file's messages are left"
+    account.close_trail(trail)
+
+
+def test_a_large_file_takes_no_more_memory_than_a_small_one(server, account, tmp_path):
+    queue = new_queue(account)
+    bucket = account.bucket(policy=False)
+    records = [record(account.id) for _ in range(2000)]
+    for one in records:
+        one["requestParameters"] = {"text": "0123456789" * 10_000}
+    text = json.dumps({"Records": records}).encode()
+    assert len(text) > 200_000_000
+    account.client("s3").put_object(Bucket=bucket, Key=key(account.id, 1), Body=gzip.compress(text, 1))
+    account.client("sqs").send_message(QueueUrl=queue, MessageBody=message(bucket, key(account.id, 1), 0))
+    process = consume(server.environment, queue, tmp_path / "ids", events=len(records))
+    report, handled = report_of(process, tmp_path / "ids")
+    assert handled == {one["eventID"] for one in records}
+    assert report["failures"] == 0 and report["max_rss_bytes"] < 64 * 1024 * 1024, report
 
 
 class CuttingProxy:

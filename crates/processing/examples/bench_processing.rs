@@ -1,7 +1,10 @@
 //! Consumes so many events from a queue and prints what that took, for `compat/bench.py` and the end-to-end suites.
 //!
 //! `bench_processing --queue-url URL --events N [--endpoint URL] [--ids FILE] [--fail-percent P] [--idle-seconds S]
+//! [--put-off-seconds S]
 //! [--pollers N] [--messages N] [--visibility-seconds S] [--emit N]`
+//!
+//! With `--put-off-seconds` every file is held to the digests of its trail; one that no digest lists yet is put off so long.
 //!
 //! It ends when N events were handled (each counted once, by its eventID, where `--ids` names a file to write them to)
 //! and their messages deleted, or when nothing was handled for S seconds. Prints one line of JSON: `{"events", "seconds",
@@ -15,7 +18,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cairn_processing::aws::{Client, Settings};
-use cairn_processing::{Backoff, Entropy, Event, HandlerError, Options, Processor};
+use cairn_processing::{
+    Backoff, DigestCheck, Entropy, Event, HandlerError, Options, Processor, Unlisted, Verification,
+};
 use cairn_testkit::SeededEntropy;
 
 struct Arguments(Vec<String>);
@@ -36,6 +41,8 @@ struct Seen {
     /// Distinct ids, where they are asked for.
     ids: Option<Mutex<HashSet<String>>>,
     handled: AtomicU64,
+    /// Of those, events of files that a digest lists.
+    verified: AtomicU64,
     fail_percent: u8,
     entropy: SeededEntropy,
 }
@@ -53,6 +60,9 @@ impl Seen {
                 ids.insert(event.event_id.clone().ok_or("an event without an id")?);
             }
         }
+        let is_verified =
+            |event: &&Event| matches!(event.origin().verification, Some(Verification::Verified { .. }));
+        self.verified.fetch_add(events.iter().filter(is_verified).count() as u64, Ordering::Relaxed);
         self.handled.fetch_add(events.len() as u64, Ordering::Relaxed);
         Ok(())
     }
@@ -99,6 +109,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let seen = Arc::new(Seen {
         ids: arguments.text("ids").map(|_| Mutex::default()),
         handled: AtomicU64::new(0),
+        verified: AtomicU64::new(0),
         fail_percent: u8::try_from(arguments.number("fail-percent", 0)?)?,
         entropy: SeededEntropy::new(arguments.number("seed", 1)?),
     });
@@ -112,12 +123,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
         backoff: Backoff { longest: Duration::from_secs(2), ..default.backoff },
         ..default
     };
-    let processor = Processor::builder(client.clone(), client, move |batch: Vec<Event>| {
+    let mut builder = Processor::builder(client.clone(), client.clone(), move |batch: Vec<Event>| {
         let handled = kept.handle(&batch);
         async move { handled }
     })
     .options(options)
-    .build()?;
+    .exceptions(|failure| eprintln!("{}", text_of(&failure.error)));
+    if let Some(seconds) = arguments.text("put-off-seconds") {
+        let put_off = Unlisted::PutOff(Duration::from_secs(seconds.parse()?));
+        builder = builder.digest_check(DigestCheck::new(client, put_off));
+    }
+    let processor = builder.build()?;
     let begun = now();
     let mut ended = begun;
     let done = async {
@@ -146,6 +162,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let report = serde_json::json!({
         "events": seen.distinct(),
         "events_handled": totals.events_handled,
+        "events_verified": seen.verified.load(Ordering::Relaxed),
         "seconds": ended.duration_since(begun).as_secs_f64(),
         "max_rss_bytes": max_rss_bytes,
         "cpu_seconds": cpu_seconds,
@@ -155,4 +172,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     });
     writeln!(std::io::stdout(), "{report}")?;
     Ok(())
+}
+
+/// An error with all that caused it.
+fn text_of(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(&format!(": {inner}"));
+        source = inner.source();
+    }
+    text
 }

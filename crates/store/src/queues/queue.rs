@@ -309,8 +309,7 @@ impl Queue {
         let is_hidden = message.phase == Phase::InFlight && message.visible_at > now;
         // A receipt that a crash forgot is above what is known.
         let is_newest = receipt.receives >= message.receives && !is_hidden && message.group.is_none();
-        if !(is_newest || receipt.receives == message.receives && is_hidden) || message.phase == Phase::Held
-        {
+        if !(is_newest || receipt.receives == message.receives && is_hidden) || message.phase == Phase::Held {
             return Err(ReceiptFault::Stale);
         }
         let first = message.first_received_at;
