@@ -41,7 +41,7 @@ use places::{Places, Room};
 /// Subscriptions that one run looks at.
 const SUBSCRIPTIONS_MAX: usize = 10_000;
 /// The longest between two looks at what is owed.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
+const PAUSE_MAX: Duration = MEASURE_INTERVAL;
 /// How often what is owed is counted, and how far.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(10);
 const COUNTED_MAX: usize = 100_000;
