@@ -18,7 +18,7 @@ use cairn_core::Timestamp;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::QueueError;
-use super::journal::JournalError;
+use super::journal::{JournalError, QueueSettings};
 use super::metrics::{QueueMetrics, value};
 use super::op::{Answer, Decided, Op, text_of};
 use super::payloads::Payloads;
@@ -37,9 +37,8 @@ const GROUP_OPS_MAX: usize = 4096;
 const RECEIPTS_MAX: usize = 20_000;
 /// How much of the journal is looked through at a time for what is needed of it.
 const CLEAN_SIZE_BYTES: usize = 1 << 20;
-/// The journal may take so many times what is needed of it, and so many segments beside.
+/// The journal may take so many times what is needed of it, beside the segments that are spared.
 const WASTE_FACTOR: u64 = 3;
-const SEGMENTS_SPARED: u64 = 4;
 
 /// What waits for a commit; none once nothing is taken any more.
 type Staging = Option<VecDeque<Staged>>;
@@ -63,17 +62,11 @@ pub(super) struct Committer {
     /// Held by who commits.
     committing: tokio::sync::Mutex<()>,
     receipts_due: AtomicBool,
-    messages_max: usize,
-    segment_size_bytes: u64,
+    settings: QueueSettings,
 }
 
 impl Committer {
-    pub(super) fn new(
-        log: SegmentLog,
-        state: State,
-        metrics: QueueMetrics,
-        (messages_max, segment_size_bytes): (usize, u64),
-    ) -> Self {
+    pub(super) fn new(log: SegmentLog, state: State, metrics: QueueMetrics, settings: QueueSettings) -> Self {
         Self {
             log,
             payloads: Payloads::default(),
@@ -84,8 +77,7 @@ impl Committer {
             wake: Notify::new(),
             committing: tokio::sync::Mutex::default(),
             receipts_due: AtomicBool::new(false),
-            messages_max,
-            segment_size_bytes,
+            settings,
         }
     }
 
@@ -137,24 +129,23 @@ impl Committer {
     }
 
     async fn commit_group(&self) -> bool {
-        let (mut records, mut waiting) = (Vec::new(), Vec::new());
+        // Before what is decided: an operation may say otherwise of the same message.
+        let mut records = self.due_receipts();
+        let receipts = records.len();
+        let mut waiting = Vec::new();
         let took_some = self.decide_group(&mut records, &mut waiting);
-        let receipts = self.due_receipts();
-        let ends = records.len();
-        records.extend(receipts);
         if records.is_empty() {
             return took_some;
         }
         match self.append(&records).await {
-            Ok(mut applied) => {
-                applied.truncate(ends);
-                let mut applied = applied.into_iter();
+            Ok(applied) => {
+                let mut applied = applied.into_iter().skip(receipts);
                 for (decided, count, answer) in waiting {
                     let applied = applied.by_ref().take(count).collect();
                     tell(answer, Ok(decided.answer(applied)));
                 }
             }
-            Err(error) => self.refuse(&error, &records[ends..], waiting),
+            Err(error) => self.refuse(&error, &records[..receipts], waiting),
         }
         true
     }
@@ -180,7 +171,7 @@ impl Committer {
             texts.extend(own);
             let Some(Staged { op, size_bytes: size, answer, _room }) = staged.pop_front() else { break };
             (took_some, count, size_bytes) = (true, count + 1, size_bytes + size);
-            match op.decide(&mut state, self.messages_max) {
+            match op.decide(&mut state, self.settings.messages_max) {
                 Ok(decided) if decided.records.is_empty() => {
                     answers.push((answer, Ok(decided.answer(Vec::new()))))
                 }
@@ -254,8 +245,9 @@ impl Committer {
             let state = self.state();
             (state.live_bytes(), state.first_needed())
         };
-        let allowed_bytes = needed_bytes * WASTE_FACTOR + SEGMENTS_SPARED * self.segment_size_bytes;
-        if count as u64 * self.segment_size_bytes <= allowed_bytes || self.log.is_poisoned() {
+        let QueueSettings { segment_size_bytes, segments_spared, .. } = self.settings;
+        let allowed_bytes = needed_bytes * WASTE_FACTOR + segments_spared * segment_size_bytes;
+        if count as u64 * segment_size_bytes <= allowed_bytes || self.log.is_poisoned() {
             return Ok(false);
         }
         let first_needed = first_needed.map_or(self.log.end(), LogPosition);
@@ -294,7 +286,7 @@ impl Committer {
         };
         self.metrics.messages.set(value(messages));
         self.metrics.live_bytes.set(value(live_bytes));
-        let journal_bytes = self.log.segments().0 as u64 * self.segment_size_bytes;
+        let journal_bytes = self.log.segments().0 as u64 * self.settings.segment_size_bytes;
         self.metrics.journal_bytes.set(value(journal_bytes));
     }
 }

@@ -50,6 +50,8 @@ pub struct QueueSettings {
     pub recent_size_bytes_max: usize,
     /// The most messages in all queues together, and the most deduplication texts. Each takes some 200 bytes of memory.
     pub messages_max: usize,
+    /// So many segments may hold nothing that is needed before any is let go of.
+    pub segments_spared: u64,
 }
 
 impl Default for QueueSettings {
@@ -59,6 +61,7 @@ impl Default for QueueSettings {
             record_size_bytes_max: 4 << 20,
             recent_size_bytes_max: 16 << 20,
             messages_max: 5_000_000,
+            segments_spared: 4,
         }
     }
 }
@@ -150,8 +153,7 @@ impl JournalQueues {
         registry: &Registry,
     ) -> Result<Self, QueueError> {
         let state = read_journal(&log, dir).await?;
-        let limits = (settings.messages_max, settings.segment_size_bytes);
-        let committer = Committer::new(log, state, QueueMetrics::new(registry), limits);
+        let committer = Committer::new(log, state, QueueMetrics::new(registry), settings.clone());
         committer.measure();
         let (closing, driver) = (Arc::default(), std::sync::Mutex::default());
         let payload_size_bytes_max = settings.record_size_bytes_max.saturating_sub(RECORD_OVERHEAD_BYTES);

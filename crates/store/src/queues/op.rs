@@ -267,9 +267,12 @@ fn change(
     now: Timestamp,
 ) -> Result<Decided, QueueError> {
     let found = state.queue_mut(&queue)?;
+    found.promote(now);
     let check = |(receipt, visible_at): &(Receipt, Timestamp)| found.check_change(*receipt, *visible_at, now);
     let checked: Vec<_> = changes.iter().map(check).collect();
     let receipts: Vec<_> = checked.iter().flatten().cloned().collect();
+    // One that a crash forgot hides its message at once: nothing decided next may take it.
+    receipts.iter().for_each(|receipt| found.hide(receipt));
     let outcomes = checked.into_iter().map(|outcome| outcome.map(|_| ())).collect();
     let record = (!receipts.is_empty()).then_some(Record::Receipts { queue, receipts });
     Ok(Decided {

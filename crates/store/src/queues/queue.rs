@@ -346,6 +346,13 @@ impl Queue {
         self.turn(sequence, phase, receipt.visible_at);
     }
 
+    /// Hides a message that is visible, by a receipt that is about to be known.
+    pub(super) fn hide(&mut self, receipt: &ReceiptRecord) {
+        if self.get(receipt.sequence.0).is_some_and(|message| message.phase == Phase::Ready) {
+            self.set_receipt(receipt);
+        }
+    }
+
     /// When, after `now`, the next message becomes visible by the clock.
     pub(super) fn next_visible(&self, now: Timestamp) -> Option<Timestamp> {
         self.waiting.range((now, u64::MAX)..).map(|(at, _)| *at).find(|at| *at > now)

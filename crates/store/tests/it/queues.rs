@@ -11,7 +11,7 @@ use cairn_store::queues::{
     Ask, Counts, DeadLetters, JournalQueues, NewMessage, QueueError, QueueKey, QueueSettings, Queues,
     Receipt, ReceiptFault, Received,
 };
-use cairn_testkit::memory_queues;
+use cairn_testkit::{SteppedQueues, memory_queues};
 use prometheus::Registry;
 use proptest::prelude::*;
 
@@ -289,6 +289,77 @@ async fn queues_in_a_folder_conform_and_are_there_again() {
 
     let queues = open(dir.path()).await;
     assert_eq!(queues.counts(&key("q"), at(40)).unwrap(), Counts::default());
+}
+
+async fn stepped(dir: &Path) -> SteppedQueues {
+    let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
+    let settings = QueueSettings { segment_size_bytes: 4096, ..QueueSettings::default() };
+    SteppedQueues(JournalQueues::open_undriven(&disk, dir, settings, &Registry::new()).await.unwrap())
+}
+
+#[tokio::test]
+async fn a_receipt_that_is_written_late_does_not_undo_a_change_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let queues = stepped(dir.path()).await;
+    with_queues(&["q"], &queues).await;
+    queues.send(vec![message("q", "1", 0)]).await.unwrap();
+    let received = receive(&queues, "q", 1).await;
+    queues.0.write_receipts();
+    let change = (received[0].receipt, at(100));
+    assert_eq!(queues.change_visibility(&key("q"), &[change], at(2)).await.unwrap(), [Ok(())]);
+    assert_eq!(queues.next_visible(&key("q"), at(2)), Some(at(100)));
+    drop(queues);
+    let queues = stepped(dir.path()).await;
+    assert_eq!(queues.next_visible(&key("q"), at(2)), Some(at(100)));
+}
+
+#[tokio::test]
+async fn a_receipt_that_a_crash_forgot_still_serves() {
+    let dir = tempfile::tempdir().unwrap();
+    let queues = stepped(dir.path()).await;
+    with_queues(&["q", "other"], &queues).await;
+    queues.send(vec![message("q", "1", 0), message("q", "2", 0), message("q", "3", 0)]).await.unwrap();
+    let received = receive(&queues, "q", 1).await;
+    drop(queues);
+    let queues = stepped(dir.path()).await;
+    assert_eq!(queues.counts(&key("q"), at(2)).unwrap().visible, 3, "nobody wrote the receipts");
+    let change = (received[0].receipt, at(60));
+    // What is asked at the same time finds the message hidden.
+    let (q, other) = (key("q"), key("other"));
+    let changed = queues.change_visibility(&q, std::slice::from_ref(&change), at(2));
+    let moved = queues.move_messages(&q, Some(&other), 1, at(2));
+    let (changed, moved) = futures::join!(changed, moved);
+    assert_eq!((changed.unwrap(), moved.unwrap()), (vec![Ok(())], 1));
+    assert_eq!(ids(&receive(&queues, "other", 3).await), ["2"]);
+    assert_eq!(delete(&queues, "q", received[0].receipt, 3).await, Ok(()));
+    assert_eq!(delete(&queues, "q", received[2].receipt, 3).await, Ok(()));
+    assert_eq!(queues.counts(&key("q"), at(3)).unwrap(), Counts::default());
+}
+
+#[tokio::test]
+async fn what_is_not_needed_goes_and_what_is_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let queues = stepped(dir.path()).await;
+    with_queues(&["q"], &queues).await;
+    queues.send(vec![message("q", "kept", 0)]).await.unwrap();
+    let kept = receive(&queues, "q", 0).await;
+    for number in 1..200_i64 {
+        queues.send(vec![message("q", &number.to_string(), number)]).await.unwrap();
+        let batch = queues.receive(&key("q"), &Ask { visibility: Duration::ZERO, ..ask(1) }).await.unwrap();
+        assert_eq!(batch.len(), 1);
+        queues.delete(&key("q"), &[batch[0].receipt], at(1)).await.unwrap();
+    }
+    let size_bytes = |dir: &Path| -> u64 {
+        let files = std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().metadata().unwrap().len());
+        files.sum()
+    };
+    assert!(size_bytes(dir.path()) <= 6 * 4096, "{} bytes for one message", size_bytes(dir.path()));
+    drop(queues);
+    let queues = stepped(dir.path()).await;
+    let again = receive(&queues, "q", 30).await;
+    assert_eq!(ids(&again), ["kept"]);
+    assert_eq!(again[0].receipt.sequence, kept[0].receipt.sequence);
+    assert_eq!((again[0].receipt.receives, &again[0].payload[..]), (2, &b"payload of kept"[..]));
 }
 
 /// Something that somebody does.
