@@ -93,11 +93,7 @@ fn used() -> Result<(f64, u64), Box<dyn Error>> {
     Ok((ticks / 100.0, peak * 1024))
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let arguments = Arguments(std::env::args().skip(1).collect());
-    let events = arguments.number("events", u64::MAX)?;
-    let idle = Duration::from_secs(arguments.number("idle-seconds", 30)?);
+fn client(arguments: &Arguments) -> Result<Client, Box<dyn Error>> {
     let mut settings =
         Settings::from_environment(arguments.text("queue-url").ok_or("--queue-url is missing")?);
     if let Some(endpoint) = arguments.text("endpoint") {
@@ -105,7 +101,27 @@ async fn main() -> Result<(), Box<dyn Error>> {
         settings.s3_endpoint = Some(endpoint.to_owned());
     }
     settings.region.get_or_insert_with(|| "us-east-1".to_owned());
-    let client = Arc::new(Client::new(settings)?);
+    Ok(Client::new(settings)?)
+}
+
+fn options(arguments: &Arguments) -> Result<Options, Box<dyn Error>> {
+    let default = Options::default();
+    Ok(Options {
+        pollers: usize::try_from(arguments.number("pollers", 2)?)?,
+        messages_in_parallel: usize::try_from(arguments.number("messages", 20)?)?,
+        max_events_per_emit: usize::try_from(arguments.number("emit", default.max_events_per_emit as u64)?)?,
+        visibility_timeout: Duration::from_secs(arguments.number("visibility-seconds", 60)?),
+        backoff: Backoff { longest: Duration::from_secs(2), ..default.backoff },
+        ..default
+    })
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments = Arguments(std::env::args().skip(1).collect());
+    let events = arguments.number("events", u64::MAX)?;
+    let idle = Duration::from_secs(arguments.number("idle-seconds", 30)?);
+    let client = Arc::new(client(&arguments)?);
     let seen = Arc::new(Seen {
         ids: arguments.text("ids").map(|_| Mutex::default()),
         handled: AtomicU64::new(0),
@@ -114,15 +130,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         entropy: SeededEntropy::new(arguments.number("seed", 1)?),
     });
     let kept = Arc::clone(&seen);
-    let default = Options::default();
-    let options = Options {
-        pollers: usize::try_from(arguments.number("pollers", 2)?)?,
-        messages_in_parallel: usize::try_from(arguments.number("messages", 20)?)?,
-        max_events_per_emit: usize::try_from(arguments.number("emit", default.max_events_per_emit as u64)?)?,
-        visibility_timeout: Duration::from_secs(arguments.number("visibility-seconds", 60)?),
-        backoff: Backoff { longest: Duration::from_secs(2), ..default.backoff },
-        ..default
-    };
+    let options = options(&arguments)?;
     let mut builder = Processor::builder(client.clone(), client.clone(), move |batch: Vec<Event>| {
         let handled = kept.handle(&batch);
         async move { handled }
