@@ -131,6 +131,47 @@ def test_a_log_file_tells_of_itself(own_server):
     assert head["ETag"] == f'"{found["s3"]["object"]["eTag"]}"'
 
 
+def test_events_go_through_a_topic_to_its_queue(account):
+    s3, sns, sqs = account.client("s3"), account.client("sns"), account.client("sqs")
+    name = f"fan-out-{time.time_ns() % 10**12}"
+    s3.create_bucket(Bucket=name)
+    topic = sns.create_topic(Name=name)["TopicArn"]
+    refused = {"Bucket": name, "NotificationConfiguration": {
+        "TopicConfigurations": [{"TopicArn": topic, "Events": ["s3:ObjectRemoved:*"]}],
+    }}
+    with pytest.raises(ClientError) as caught:
+        s3.put_bucket_notification_configuration(**refused)
+    error = caught.value.response["Error"]
+    assert error["Message"] == "Unable to validate the following destination configurations"
+    assert error["ArgumentName1"] == topic and "do not allow S3 to publish" in error["ArgumentValue1"]
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    queue = f"arn:aws:sqs:us-east-1:{account.id}:{name}"
+    for client, service, action, target in [(sns, "s3", "SNS:Publish", topic), (sqs, "sns", "sqs:SendMessage", queue)]:
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": f"{service}.amazonaws.com"}, "Action": action, "Resource": target},
+        ]})
+        if client is sns:
+            sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=policy)
+        else:
+            sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue)
+    s3.put_bucket_notification_configuration(**refused)
+    s3.put_object(Bucket=name, Key="a b", Body=b"x")
+    s3.delete_object(Bucket=name, Key="a b")
+    envelopes = []
+
+    def received():
+        answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
+        envelopes.extend(json.loads(message["Body"]) for message in answer.get("Messages", []))
+        return len(envelopes) == 2
+    wait_for("the test event and the event", received)
+    assert {envelope["Subject"] for envelope in envelopes} == {"Amazon S3 Notification"}
+    messages = [json.loads(envelope["Message"]) for envelope in envelopes]
+    [event] = [message["Records"][0] for message in messages if "Records" in message]
+    assert event["eventName"] == "ObjectRemoved:Delete" and event["s3"]["object"]["key"] == "a+b"
+    assert [message["Event"] for message in messages if "Records" not in message] == ["s3:TestEvent"]
+
+
 def test_a_revoked_policy_delays_events_and_shows_in_the_metrics(own_server):
     server = own_server()
     inbox, other = Inbox(Account(server)), Inbox(Account(server))

@@ -1,6 +1,7 @@
 """What Terraform's provider asks again and again of queues, topics and buckets while it waits and plans: the exact codes of
 what is unset or gone, and answers that stay the same."""
 
+import json
 import time
 import zlib
 from base64 import b64encode
@@ -173,3 +174,36 @@ def test_a_queue_answers_the_same_until_it_is_deleted_and_then_that_it_is_not_th
         assert code(sqs.get_queue_attributes, QueueUrl=url, AttributeNames=["All"]) == gone
     assert code(sqs.list_queue_tags, QueueUrl=url) == gone
     assert code(sqs.get_queue_url, QueueName=queue) == gone
+
+
+def test_a_topic_and_its_subscription_answer_the_same_and_then_not_found(account):
+    sns, sqs = account.client("sns"), account.client("sqs")
+    arn = sns.create_topic(Name=name("terraform"), Tags=[{"Key": "k", "Value": "v"}])["TopicArn"]
+    statement = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "SNS:Publish", "Resource": arn}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    for attribute, value in [
+        ("Policy", policy), ("DisplayName", "t"), ("HTTPSuccessFeedbackSampleRate", "0"),
+        ("SQSSuccessFeedbackSampleRate", "0"), ("LambdaSuccessFeedbackSampleRate", "0"), ("SignatureVersion", "2"),
+    ]:
+        sns.set_topic_attributes(TopicArn=arn, AttributeName=attribute, AttributeValue=value)
+    found = stable(sns.get_topic_attributes, TopicArn=arn)["Attributes"]
+    assert found["TopicArn"] == arn and found["Owner"] == account.id and found["DisplayName"] == "t"
+    assert json.loads(found["Policy"]) == json.loads(policy) and json.loads(found["EffectiveDeliveryPolicy"])
+    assert stable(sns.list_tags_for_resource, ResourceArn=arn) == {"Tags": [{"Key": "k", "Value": "v"}]}
+    queue = sqs.create_queue(QueueName=name("terraform"))["QueueUrl"]
+    endpoint = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    subscription = sns.subscribe(
+        TopicArn=arn, Protocol="sqs", Endpoint=endpoint, ReturnSubscriptionArn=True
+    )["SubscriptionArn"]
+    found = stable(sns.get_subscription_attributes, SubscriptionArn=subscription)["Attributes"]
+    assert (found["PendingConfirmation"], found["RawMessageDelivery"]) == ("false", "false")
+    assert found["Endpoint"] == endpoint and found["Protocol"] == "sqs" and "FilterPolicy" not in found
+    [listed] = sns.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"]
+    assert listed["SubscriptionArn"] == subscription
+    sns.unsubscribe(SubscriptionArn=subscription)
+    for _ in range(3):
+        assert code(sns.get_subscription_attributes, SubscriptionArn=subscription) == (404, "NotFound")
+    sns.delete_topic(TopicArn=arn)
+    for _ in range(3):
+        assert code(sns.get_topic_attributes, TopicArn=arn) == (404, "NotFound")
+    assert code(sns.list_tags_for_resource, ResourceArn=arn) == (404, "ResourceNotFound")
