@@ -136,8 +136,8 @@ async fn serve(settings: &Settings, folder: &DataFolder) -> Result<(), Box<dyn E
     let door = Arc::new(open_door(settings, &ground, &services, root.account.clone(), spool)?);
 
     let server = Server::bind(settings.listen, settings.tls.as_ref()).await?;
-    let stages = start_stages(settings, &ground, &services, root.account.clone(), stopped.clone()).await?;
     services.messaging.links.reached_at(settings.public_url.as_deref().unwrap_or(&server.endpoint()));
+    let stages = start_stages(settings, &ground, &services, root.account.clone(), stopped.clone()).await?;
     let place = folder.write_server(&server.endpoint(), &settings.region)?;
     folder.write_credentials(&all_root_keys(&services.iam).await?, &ground.sealer)?;
     announce(settings, &place, &root);

@@ -96,8 +96,8 @@ impl Sns {
         let mut farewell = confirmation(&subscription, &token, kind, self.new_id());
         farewell.at = now;
         if is_told {
-            let view = self.view(&subscription.arn.topic).await?;
-            self.vouch_for(&mut farewell, &view.topic).await?;
+            let topic = self.topic(&subscription.arn.topic).await?;
+            self.vouch_for(&mut farewell, &topic).await?;
         }
         let sealer = self.sealer.clone();
         self.catalog

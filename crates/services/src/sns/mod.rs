@@ -136,6 +136,11 @@ impl Sns {
         self.views.of(&self.catalog, arn).await?.ok_or_else(topic_not_found)
     }
 
+    /// The topic of that name.
+    async fn topic(&self, arn: &TopicArn) -> Result<Topic, Failure> {
+        self.views.topic(&self.catalog, arn).await?.ok_or_else(topic_not_found)
+    }
+
     /// Signs a message as its topic asks for.
     async fn vouch_for(&self, notification: &mut Notification, topic: &Topic) -> Result<(), Failure> {
         let made = self.signing.sign(notification, topic.signature_version(), &self.links).await;

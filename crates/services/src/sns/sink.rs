@@ -4,10 +4,10 @@ use async_trait::async_trait;
 
 use super::Sns;
 use super::arn::TopicArn;
-use super::error::{Failure, invalid, not_authorized, topic_not_found};
+use super::error::{Failure, invalid, not_authorized};
 use super::permissions::deciding;
 use super::publish::{Body, Outgoing};
-use super::views::TopicView;
+use super::state::Topic;
 use crate::sinks::{SentTo, SinkFailure, Source, TopicMessage, TopicSink, is_allowed};
 
 /// Bytes of a message of a service's.
@@ -15,10 +15,10 @@ const MESSAGE_SIZE_BYTES_MAX: usize = 256 * 1024;
 
 impl Sns {
     /// The topic, where `source` may publish to it.
-    async fn open_to(&self, source: &Source, topic_arn: &str) -> Result<std::sync::Arc<TopicView>, Failure> {
+    async fn open_to(&self, source: &Source, topic_arn: &str) -> Result<Topic, Failure> {
         let arn: TopicArn = topic_arn.parse().map_err(|_| invalid("TopicArn"))?;
-        let view = self.views.of(&self.catalog, &arn).await?.ok_or_else(topic_not_found)?;
-        let policy = deciding(&view.topic.policy);
+        let topic = self.topic(&arn).await?;
+        let policy = deciding(&topic.policy);
         let to = SentTo {
             action: "sns:Publish",
             arn: topic_arn,
@@ -27,7 +27,8 @@ impl Sns {
             policy: policy.as_deref(),
         };
         if is_allowed(source, &to, self.clock.now()) {
-            return Ok(view);
+            self.check_key_for(&topic, source).await?;
+            return Ok(topic);
         }
         let Source { service, .. } = source;
         Err(not_authorized(format!(
@@ -42,14 +43,14 @@ impl Sns {
         topic_arn: &str,
         message: TopicMessage,
     ) -> Result<(), Failure> {
-        let view = self.open_to(source, topic_arn).await?;
+        let topic = self.open_to(source, topic_arn).await?;
+        let view = self.view(&topic.arn).await?;
         if view.topic.arn.is_fifo() {
             return Err(invalid("TopicArn Reason: services do not publish to FIFO topics"));
         }
         if message.body.len() > MESSAGE_SIZE_BYTES_MAX {
             return Err(invalid("Message too long"));
         }
-        self.check_key_for(&view.topic, source).await?;
         let outgoing = Outgoing {
             message_id: self.new_id(),
             body: Body::Same(message.body),
@@ -66,11 +67,7 @@ impl Sns {
 #[async_trait]
 impl TopicSink for Sns {
     async fn check(&self, source: &Source, topic_arn: &str) -> Result<(), SinkFailure> {
-        let checked = async {
-            let view = self.open_to(source, topic_arn).await?;
-            self.check_key_for(&view.topic, source).await
-        };
-        checked.await.map_err(sink_failure)
+        self.open_to(source, topic_arn).await.map(|_| ()).map_err(sink_failure)
     }
 
     async fn publish(
@@ -84,8 +81,8 @@ impl TopicSink for Sns {
 
     async fn is_fifo(&self, topic_arn: &str) -> Option<bool> {
         let arn: TopicArn = topic_arn.parse().ok()?;
-        let view = self.views.of(&self.catalog, &arn).await.ok()??;
-        Some(view.topic.arn.is_fifo())
+        let topic = self.topic(&arn).await.ok()?;
+        Some(topic.arn.is_fifo())
     }
 }
 

@@ -84,13 +84,13 @@ enum Made {
 impl Sns {
     pub(super) async fn subscribe(&self, caller: &Caller, input: Subscribe) -> Result<Value, Failure> {
         let topic = topic_arn("TopicArn", &input.topic_arn, Some(&caller.region))?;
-        let view = self.view(&topic).await?;
+        let told = self.topic(&topic).await?;
         let asked = self.asked_for(caller, &topic, &input)?;
         let token = self.new_token();
         let mut question =
             confirmation(&asked, &token, NotificationKind::SubscriptionConfirmation, self.new_id());
         if !asked.is_confirmed() {
-            self.vouch_for(&mut question, &view.topic).await?;
+            self.vouch_for(&mut question, &told).await?;
         }
         let given: Vec<String> = input.attributes.keys().cloned().collect();
         let (now, sealer) = (caller.now, self.sealer.clone());

@@ -68,9 +68,8 @@ impl Sns {
             let (arn, account) = (arn.to_string(), Some(arn.account.clone()));
             target.resources = vec![Resource { kind: "AWS::SNS::Topic", arn, account }];
         }
-        let view = self.views.of(&self.catalog, &arn).await?;
-        let topic = view.as_ref().map(|view| &view.topic);
-        if let Some(Topic { tags, .. }) = topic {
+        let topic = self.views.topic(&self.catalog, &arn).await?;
+        if let Some(Topic { tags, .. }) = &topic {
             let shown =
                 tags.iter().map(|(name, value)| (format!("aws:ResourceTag/{name}"), vec![value.clone()]));
             target.conditions.extend(shown);

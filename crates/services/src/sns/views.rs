@@ -72,6 +72,19 @@ impl Views {
         Ok(Some(view))
     }
 
+    /// A topic without its subscribers, which are not read for it.
+    pub(super) async fn topic(
+        &self,
+        catalog: &Catalog,
+        arn: &TopicArn,
+    ) -> Result<Option<Topic>, CatalogError> {
+        if let Some(view) = self.lock().views.get(arn) {
+            return Ok(Some(view.topic.clone()));
+        }
+        let row = arn.row();
+        catalog.read(move |tx| TOPICS.get(tx, row.bytes())).await
+    }
+
     /// Forgets a topic's view.
     pub(super) fn forget(&self, arn: &TopicArn) {
         let mut kept = self.lock();
