@@ -4,6 +4,7 @@ mod buckets;
 mod delivery;
 mod guards;
 mod lifecycle;
+mod lifecycle_simulation;
 mod listing;
 mod multipart;
 mod notifications;
