@@ -37,7 +37,7 @@ use serde_json::Value;
 use crate::service::{Access, Caller, EventKind, Operation, Service, Target};
 use failure::Failure;
 use lookup::Throttle;
-pub use topics::{NoTopics, Topics};
+pub use topics::Topics;
 
 /// Trails in a region, shadows of multi-region trails included.
 pub const TRAILS_PER_REGION_MAX: usize = 5;

@@ -45,17 +45,3 @@ fn topic_failure(failure: SinkFailure) -> TopicFailure {
     let code = if failure.is_transient { "InternalError".to_owned() } else { failure.code };
     TopicFailure { code, message: failure.message }
 }
-
-/// No topics at all, where there is no SNS.
-pub struct NoTopics;
-
-#[async_trait]
-impl Topic for NoTopics {
-    async fn check(&self, topic_arn: &str, _who: &OnBehalfOf) -> Result<(), TopicFailure> {
-        Err(TopicFailure { code: "NotFound".to_owned(), message: format!("there is no {topic_arn}") })
-    }
-
-    async fn publish(&self, topic_arn: &str, _message: String, who: &OnBehalfOf) -> Result<(), TopicFailure> {
-        self.check(topic_arn, who).await
-    }
-}
