@@ -12,7 +12,7 @@ import botocore.loaders
 import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.auth import SigV4Auth
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 from messaging_drivers import arn_of, code_of, drive_fifo, drive_messages, drive_move_tasks, drive_queues, name
 from trails import Account, wait_for
@@ -124,6 +124,17 @@ def test_a_long_poll_answers_at_once_when_a_message_comes_and_in_time_when_none_
     assert sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20)["Messages"][0]["Body"] == "late"
     assert time.monotonic() - began < 5
     sender.join()
+
+
+def test_a_client_that_gives_up_takes_no_message_with_it(account):
+    sqs = account.client("sqs")
+    url = sqs.create_queue(QueueName=name("given-up"))["QueueUrl"]
+    impatient = account.client("sqs", read_timeout=1)
+    with pytest.raises(ReadTimeoutError):
+        impatient.receive_message(QueueUrl=url, WaitTimeSeconds=20)
+    time.sleep(0.5)
+    sqs.send_message(QueueUrl=url, MessageBody="for another")
+    assert sqs.receive_message(QueueUrl=url, WaitTimeSeconds=2)["Messages"][0]["Body"] == "for another"
 
 
 def test_a_stop_ends_the_polls_that_wait(own_server):

@@ -12,6 +12,7 @@ use cairn_services::sns::{self, Links, Signing, Sns};
 use cairn_services::sqs::{self, Sqs};
 use tokio::sync::watch;
 
+use crate::door::{client_gone, is_client_gone};
 use crate::outgoing::{NetPost, SmtpRelay};
 use crate::serve::Ground;
 use crate::settings::SmtpSettings;
@@ -129,7 +130,7 @@ impl Messaging {
     }
 }
 
-/// Waits by the clock, and not at all once the server stops.
+/// Waits by the clock, and not at all once the server stops or the client is gone.
 struct UntilStopped {
     clock: Arc<dyn Clock>,
     stopped: watch::Receiver<bool>,
@@ -153,10 +154,11 @@ impl sqs::Pause for UntilStopped {
             () = due => {}
             // Also where the sender is gone, which then stops too.
             _ = stopped.wait_for(|stopped| *stopped) => {}
+            () = client_gone() => {}
         }
     }
 
-    fn is_stopping(&self) -> bool {
-        *self.stopped.borrow()
+    fn is_in_vain(&self) -> bool {
+        *self.stopped.borrow() || is_client_gone()
     }
 }

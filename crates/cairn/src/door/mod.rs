@@ -41,6 +41,7 @@ pub use server::{Server, TlsSettings};
 use sketch::Sketch;
 use strangers::Strangers;
 use underway::Underway;
+pub(crate) use underway::{client_gone, is_client_gone};
 use whole_body::{Room, WholeBody};
 
 use crate::failpoint;

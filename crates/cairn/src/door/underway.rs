@@ -7,6 +7,24 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+tokio::task_local! {
+    /// Its sender is gone once nobody waits for the call of this task.
+    static CLIENT: watch::Receiver<()>;
+}
+
+/// Returns once the client of the call of this task has gone away; never outside a call.
+pub(crate) async fn client_gone() {
+    match CLIENT.try_with(watch::Receiver::clone) {
+        Ok(mut client) => while client.changed().await.is_ok() {},
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Whether the client of the call of this task has gone away.
+pub(crate) fn is_client_gone() -> bool {
+    CLIENT.try_with(|client| client.has_changed().is_err()).unwrap_or(false)
+}
+
 /// Counts the calls under way.
 #[derive(Default)]
 pub struct Underway(Arc<watch::Sender<usize>>);
@@ -19,9 +37,10 @@ impl Underway {
     pub async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
         self.0.send_modify(|count| *count += 1);
         let place = Place(Arc::clone(&self.0));
+        let (_waiting, client) = watch::channel(());
         let task = tokio::spawn(async move {
             let _place = place;
-            work.await
+            CLIENT.scope(client, work).await
         });
         task.await.unwrap_or_else(|error| match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
@@ -64,5 +83,19 @@ mod tests {
         go.send(()).unwrap();
         ended.await;
         assert_eq!(was_done.await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn work_can_know_that_nobody_waits_for_it() {
+        let underway = Underway::default();
+        assert!(!underway.run(async { is_client_gone() }).await);
+        let (done, was_done) = oneshot::channel();
+        let mut waiting = Box::pin(underway.run(async move {
+            client_gone().await;
+            done.send(is_client_gone()).unwrap();
+        }));
+        assert!(futures::poll!(&mut waiting).is_pending());
+        drop(waiting);
+        assert!(was_done.await.unwrap());
     }
 }

@@ -57,11 +57,11 @@ use crate::kms::{Asker, DATA_KEY_BYTES, DataKeys};
 /// How a long poll waits: the service knows no timers of its own.
 #[async_trait]
 pub trait Pause: Send + Sync + 'static {
-    /// Returns once the clock shows `at`, or the server stops.
+    /// Returns once the clock shows `at`, or it is in vain to wait.
     async fn until(&self, at: Timestamp);
 
-    /// Whether the server stops: nobody waits any more.
-    fn is_stopping(&self) -> bool;
+    /// Whether it is in vain to wait: the server stops, or the client has gone away.
+    fn is_in_vain(&self) -> bool;
 }
 
 /// What the service works with.

@@ -82,7 +82,7 @@ impl sqs::Pause for Jump {
         self.0.set(self.0.now().max(at));
     }
 
-    fn is_stopping(&self) -> bool {
+    fn is_in_vain(&self) -> bool {
         false
     }
 }
