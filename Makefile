@@ -65,7 +65,6 @@ oracles: clients
 
 # Foreign clients against the real binary.
 e2e: clients build
-	$(CARGO) build --locked -p cairn-processing --examples
 	CAIRN_BIN=$(BUILT)/debug/cairn $(PYTEST) compat/e2e
 
 # New seeds of the simulation for half of SECONDS; then load, SIGKILL, restart and the checks of compat/crash for SECONDS, from SEED on; with SECONDS=0 that seed only.
@@ -99,6 +98,7 @@ $(CURDIR)/.tools/bin/cargo-fuzz:
 bench: clients release
 	$(CARGO) build --locked --release -p cairn --example load
 	$(CARGO) build --locked --release -p cairn-core --example bench_policy
+	$(CARGO) build --locked --release -p cairn-processing --example bench_processing
 	$(VENV)/bin/python compat/bench.py --cairn $(BUILT)/release/cairn --load $(BUILT)/release/examples/load \
 		--json $(BUILT)/bench.json $(if $(PARTS),--parts $(PARTS))
 
