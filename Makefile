@@ -11,7 +11,7 @@ BUILT  := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 # Real records that tests are held against, where somebody has them; without them those tests are skipped.
 export CAIRN_SHARED ?= $(abspath ../shared)
 
-.PHONY: demo test build release clients format lint tidy deny unit oracles e2e soak fuzz bench clean
+.PHONY: demo test build release clients java format lint tidy deny unit oracles e2e soak fuzz bench clean
 
 demo: clients build
 	$(VENV)/bin/python compat/demo.py --cairn $(BUILT)/debug/cairn --aws $(VENV)/bin/aws
@@ -32,6 +32,13 @@ $(VENV)/.installed: compat/requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -r compat/requirements.txt
 	touch $@
+
+# Java for AWS's own processing library: Debian's where it may be installed; without one its suite is skipped.
+java:
+	@command -v java >/dev/null && command -v mvn >/dev/null || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		apt-get install --yes --quiet=2 --no-install-recommends default-jdk-headless maven >/dev/null 2>&1; } || \
+		echo "no JVM or no Maven here: AWS's processing library will not be run"
 
 format:
 	$(CARGO) fmt --all --check
@@ -64,7 +71,7 @@ oracles: clients
 	CAIRN_TARGET=$(BUILT)/debug $(PYTEST) compat/wire compat/sigv4 compat/trail
 
 # Foreign clients against the real binary.
-e2e: clients build
+e2e: clients java build
 	CAIRN_BIN=$(BUILT)/debug/cairn $(PYTEST) compat/e2e
 
 # New seeds of the simulation for half of SECONDS; then load, SIGKILL, restart and the checks of compat/crash for SECONDS, from SEED on; with SECONDS=0 that seed only.

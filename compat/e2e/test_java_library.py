@@ -52,7 +52,9 @@ def announced_by_its_bucket(account):
     """A trail whose bucket tells a queue of new objects: (trail, bucket, queue's URL)."""
     bucket = account.bucket()
     url, arn = queue(account, "s3.amazonaws.com", f"arn:aws:s3:::{bucket}")
-    log_files = {"Key": {"FilterRules": [{"Name": "prefix", "Value": f"AWSLogs/{account.id}/CloudTrail/"}]}}
+    # Not the folder's own marker: the library leaves messages without log files in the queue.
+    rules = {"prefix": f"AWSLogs/{account.id}/CloudTrail/", "suffix": ".json.gz"}
+    log_files = {"Key": {"FilterRules": [{"Name": name, "Value": value} for name, value in rules.items()]}}
     account.client("s3").put_bucket_notification_configuration(
         Bucket=bucket,
         NotificationConfiguration={"QueueConfigurations": [
