@@ -34,6 +34,7 @@ fn main() {
     log();
     digest();
     texts();
+    filter_policies();
 }
 
 /// An input of `decode`: the operation's head made, with `lines`, or written out.
@@ -297,4 +298,12 @@ fn texts() {
         "conditions",
         r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":["203.0.113.0/24","2001:db8::/32"]},"DateLessThan":{"aws:CurrentTime":"2027-01-01T00:00:00Z"},"NumericLessThanEquals":{"s3:max-keys":"10"},"Bool":{"aws:SecureTransport":true},"ForAnyValue:StringLike":{"aws:username":["a*e","${aws:username}","${*}"]},"ArnLike":{"aws:SourceArn":"arn:*:cloudtrail:*:111122223333:trail/*"},"Null":{"aws:TokenIssueTime":"true"},"StringNotEqualsIfExists":{"k:k":"v"}}}}"#,
     );
+}
+
+fn filter_policies() {
+    let on_attributes = r#"{"a": ["x", {"anything-but": ["y", "z"]}, {"prefix": "p"}, {"suffix": "s"}, {"equals-ignore-case": "E"}], "b": [{"exists": false}, null, true, 1.5], "c": [{"numeric": [">", 0, "<=", 5e2]}, {"cidr": "10.0.0.0/8"}]}"#;
+    write("filter_policy", "attributes", format!("{on_attributes}\n[\"x\", \"y\", 1]"));
+    let on_body = r#"{"Records": {"s3": {"object": {"key": [{"prefix": "auto-"}]}}, "$or": [{"a.b": [1]}, {"c": [{"anything-but": {"prefix": "n"}}]}]}}"#;
+    let body = r#"{"Records": [{"s3": {"object": [[{"key": "auto-1"}]]}, "a": {"b": 1.0}}, {"c": "m"}]}"#;
+    write("filter_policy", "body", format!("{on_body}\n{body}"));
 }

@@ -8,6 +8,7 @@ pub mod announcement;
 pub mod chunked;
 pub mod decode;
 pub mod digest;
+pub mod filter_policy;
 pub mod log;
 pub mod policy;
 pub mod record;
@@ -20,11 +21,12 @@ pub mod split;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("announcement", announcement::run),
     ("chunked", chunked::run),
     ("decode", decode::run),
     ("digest", digest::run),
+    ("filter_policy", filter_policy::run),
     ("log", log::run),
     ("policy", policy::run),
     ("record", record::run),

@@ -126,6 +126,7 @@ impl Inner {
     async fn strike_out(&self, due: &Due) {
         let (owed, now) = (due.owed.clone(), self.parts.clock.now());
         if let Err(error) = self.parts.catalog.write(move |tx| owed::settle(tx, &owed, now)).await {
+            self.rest();
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 subscription = %due.owed.subscription,
@@ -145,10 +146,11 @@ impl Inner {
         let put_off =
             self.parts.catalog.write(move |tx| owed::postpone(tx, &owed, due_at, why.clone())).await;
         if let Err(error) = put_off {
+            self.rest();
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 subscription = %due.owed.subscription,
-                "a delivery could not be put off and is tried again at once"
+                "a delivery could not be put off and is tried again soon"
             );
         }
     }

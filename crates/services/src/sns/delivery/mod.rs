@@ -42,6 +42,8 @@ use places::{Places, Room};
 const SUBSCRIPTIONS_MAX: usize = 10_000;
 /// The longest between two looks at what is owed.
 const PAUSE_MAX: Duration = MEASURE_INTERVAL;
+/// How long nothing is begun after what came of a delivery could not be written down: it would be made again and again.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(5);
 /// How often what is owed is counted, and how far.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(10);
 const COUNTED_MAX: usize = 100_000;
@@ -89,6 +91,8 @@ struct Inner {
     /// Before that time nobody was tried, whatever is owed since when.
     began_at: Timestamp,
     measured_at: Mutex<Option<Timestamp>>,
+    /// Until when nothing is begun.
+    resting_until: Mutex<Option<Timestamp>>,
 }
 
 /// A delivery that is to be made now.
@@ -122,6 +126,7 @@ impl Delivery {
             arrivals: watch::Sender::new(0),
             began_at,
             measured_at: Mutex::default(),
+            resting_until: Mutex::default(),
             parts,
         })))
     }
@@ -149,6 +154,9 @@ impl Delivery {
     /// Where the catalog fails.
     pub async fn run_once(&self) -> Result<Timestamp, DeliveryError> {
         let now = self.0.parts.clock.now();
+        if let Some(until) = self.0.resting_until().filter(|until| now < *until) {
+            return Ok(until);
+        }
         self.measure(now).await?;
         let places = {
             let mut places = self.0.places();
@@ -201,6 +209,16 @@ impl Delivery {
 }
 
 impl Inner {
+    fn resting_until(&self) -> Option<Timestamp> {
+        *self.resting_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins nothing for a while.
+    fn rest(&self) {
+        let until = self.parts.clock.now().plus(PAUSE_AFTER_ERROR);
+        *self.resting_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+
     fn places(&self) -> MutexGuard<'_, Places> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -241,6 +259,9 @@ fn find(
     for arn in owed::due_subscriptions(tx, now, SUBSCRIPTIONS_MAX)? {
         if places.free() == 0 {
             break;
+        }
+        if places.room(&arn, now, None) == Room::Now(0) {
+            continue;
         }
         let subscription = SUBSCRIPTIONS.get(tx, arn.row().bytes())?;
         let topic = TOPICS.get(tx, arn.topic.row().bytes())?;

@@ -367,3 +367,13 @@ async fn without_a_relay_mail_waits() {
     bench.run(7 * 3600).await;
     assert_eq!(bench.owed().await, 0, "and is given up in the end");
 }
+
+#[tokio::test]
+async fn nothing_is_sent_while_its_outcome_could_not_be_kept() {
+    let bench = Bench::new();
+    let subscription = bench.subscribe("a", Protocol::Http, |_| ()).await;
+    bench.delivery.0.rest();
+    bench.owe(&subscription, "m").await;
+    bench.run(60).await;
+    assert_eq!(times(&bench.world.seen(), "http://a/ m"), [5]);
+}
