@@ -249,6 +249,9 @@ impl Chain {
 
     /// The environment's variables, the profile, the container's endpoint where one is named, and the instance's
     /// metadata service, unless `AWS_EC2_METADATA_DISABLED` is `true`.
+    ///
+    /// Web identity tokens, single sign-on and profiles that take a role are not among them: for those, hand in a
+    /// [`ProvideCredentials`] of your own.
     #[must_use]
     pub fn of_environment() -> Self {
         let mut places: Vec<Arc<dyn ProvideCredentials>> =
