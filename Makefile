@@ -72,6 +72,7 @@ oracles: clients
 
 # Foreign clients against the real binary.
 e2e: clients java build
+	$(CARGO) build --locked -p cairn-processing --examples
 	CAIRN_BIN=$(BUILT)/debug/cairn $(PYTEST) compat/e2e
 
 # New seeds of the simulation for half of SECONDS; then load, SIGKILL, restart and the checks of compat/crash for SECONDS, from SEED on; with SECONDS=0 that seed only.
