@@ -93,7 +93,7 @@ def test_a_queue_is_spoken_to_at_its_url(account):
     status, text = sent_by_hand(account, "GET", f"{url}?Action=ReceiveMessage&MaxNumberOfMessages=1")
     assert status == 200 and "<Body>a&amp;b</Body>" in text and "<ReceiveMessageResult>" in text
     status, text = sent_by_hand(account, "GET", f"{url}?Action=Nothing")
-    assert status == 400 and "<Code>InvalidAction</Code>" in text
+    assert status == 400 and "<Code>InvalidAction</Code>" in text and "The action Nothing is not valid" in text
 
 
 def test_an_open_queue_takes_messages_of_anybody(account):
@@ -201,6 +201,29 @@ def test_messages_are_unreadable_on_disk(own_server):
     for file in (path for path in server.data.rglob("*") if path.is_file()):
         content = file.read_bytes()
         assert b"the plan of the message" not in content and b"an attribute of it" not in content, file
+
+
+def test_a_queue_under_a_key_of_kms_needs_the_key(account):
+    sqs, kms = account.client("sqs"), account.client("kms")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    url = sqs.create_queue(QueueName=name("sealed"), Attributes={"KmsMasterKeyId": key})["QueueUrl"]
+    arn = arn_of(sqs, url)
+    sqs.send_message(QueueUrl=url, MessageBody="sealed")
+    assert sqs.receive_message(QueueUrl=url)["Messages"][0]["Body"] == "sealed"
+
+    def used():
+        attributes = [{"AttributeKey": "EventSource", "AttributeValue": "kms.amazonaws.com"}]
+        events = account.client("cloudtrail").lookup_events(LookupAttributes=attributes)["Events"]
+        records = [json.loads(event["CloudTrailEvent"]) for event in events]
+        names = {r["eventName"] for r in records if arn in json.dumps(r.get("requestParameters"))}
+        return {"GenerateDataKey", "Decrypt"} <= names
+    wait_for("the events of the key's use", used)
+    other = sqs.create_queue(QueueName=name("sealed"), Attributes={"KmsMasterKeyId": key})["QueueUrl"]
+    kms.disable_key(KeyId=key)
+    assert code_of(sqs.send_message, QueueUrl=other, MessageBody="x") == "KMS.DisabledException"
+    managed = sqs.create_queue(QueueName=name("managed"), Attributes={"KmsMasterKeyId": "alias/aws/sqs"})["QueueUrl"]
+    sqs.send_message(QueueUrl=managed, MessageBody="under the managed key")
+    assert sqs.receive_message(QueueUrl=managed)["Messages"][0]["Body"] == "under the managed key"
 
 
 def test_records_show_the_calls_and_not_the_messages(account):

@@ -160,20 +160,25 @@ impl Sqs {
             id,
             // A standard queue's groups are tenants, and keep no order.
             group: message.group.clone().filter(|_| fifo.is_some()),
-            deduplication: fifo.and_then(|fifo| deduplication_text(fifo, message, now)),
+            deduplication: fifo.and_then(|fifo| deduplication_text(queue, fifo, message, now)),
             sent_at: now,
             visible_at: now.plus(Duration::from_secs(u64::from(delay_s))),
         })
     }
 }
 
-/// The text that tells duplicates within the queue or, as its scope may be, within the group.
-fn deduplication_text(fifo: &Fifo, message: &Checked, now: Timestamp) -> Option<String> {
+/// The text that tells duplicates within the queue or, as its scope may be, within the group. A purge forgets those before
+/// it.
+fn deduplication_text(queue: &Queue, fifo: &Fifo, message: &Checked, now: Timestamp) -> Option<String> {
     let id = message.deduplication.as_ref()?;
-    Some(match fifo.scope_at(now) {
+    // Ids have neither spaces nor line ends.
+    let text = match fifo.scope_at(now) {
         Scope::Queue => id.clone(),
-        // Neither has a space.
         Scope::MessageGroup => format!("{} {id}", message.group.as_deref().unwrap_or_default()),
+    };
+    Some(match queue.purged {
+        Some(purged) => format!("{}\n{text}", purged.millis()),
+        None => text,
     })
 }
 

@@ -35,6 +35,10 @@ impl Exchange {
             Protocol::Query | Protocol::Ec2 if operation.is_empty() => {
                 AwsError::invalid("MissingAction", "The request must contain the parameter Action")
             }
+            Protocol::Query if self.service() == Some("sqs") => AwsError::invalid(
+                "InvalidAction",
+                format!("The action {operation} is not valid for this endpoint."),
+            ),
             Protocol::Query | Protocol::Ec2 => {
                 let version =
                     self.service_model().map_or("NO_VERSION_SPECIFIED", |service| &service.api_version);

@@ -43,6 +43,9 @@ async fn a_duplicate_is_acknowledged_and_not_kept() {
     bench.advance(5 * 60);
     put("a", "1", "x").await;
     assert_eq!(bench.bodies(&url).await, ["x"]);
+    bench.send("PurgeQueue", json!({"QueueUrl": url})).await;
+    put("a", "1", "x").await;
+    assert_eq!(bench.bodies(&url).await, ["x"], "a purge forgets what was sent before it");
     let wide =
         bench.queue("wide.fifo", json!({"FifoQueue": "true", "DeduplicationScope": "messageGroup"})).await;
     for group in ["a", "b", "a"] {
