@@ -35,8 +35,8 @@ const GROUP_SIZE_BYTES_MAX: usize = 1 << 20;
 const GROUP_OPS_MAX: usize = 4096;
 /// The most receipts that are written with one group.
 const RECEIPTS_MAX: usize = 20_000;
-/// How much of the journal is looked through at a time for what is needed of it.
-const CLEAN_SIZE_BYTES: usize = 1 << 20;
+/// The part of a segment that is looked through at a time for what is needed of it.
+const CLEAN_STEPS_IN_SEGMENT: u64 = 16;
 /// The journal may take so many times what is needed of it, beside the segments that are spared.
 const WASTE_FACTOR: u64 = 3;
 
@@ -256,7 +256,9 @@ impl Committer {
             self.metrics.trims.inc();
             return Ok(true);
         }
-        let page = self.log.read(first_needed, usize::MAX, CLEAN_SIZE_BYTES).await?;
+        let clean_size_bytes =
+            usize::try_from(segment_size_bytes / CLEAN_STEPS_IN_SEGMENT).unwrap_or(usize::MAX);
+        let page = self.log.read(first_needed, usize::MAX, clean_size_bytes).await?;
         let mut needed = Vec::new();
         for (position, entry) in &page {
             // It was read when the journal was opened, or written since.
