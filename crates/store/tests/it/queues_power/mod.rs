@@ -151,8 +151,10 @@ impl Run {
         }
         self.faults.off.store(true, Ordering::SeqCst);
         self.machine.leave_room(u64::MAX / 2);
-        self.die();
-        self.start().await;
+        if self.chance.strikes(500) || !self.is_sound().await {
+            self.die();
+            self.start().await;
+        }
         self.drain().await;
         self.check_empty().await;
         self.die();
@@ -163,6 +165,13 @@ impl Run {
 
     fn queues(&self) -> &SteppedQueues {
         &self.process.as_ref().expect("a server runs").queues
+    }
+
+    /// Whether the server lives, and its disk never failed it but for want of room.
+    async fn is_sound(&self) -> bool {
+        let Some(process) = &self.process else { return false };
+        process.disk.die_within(i64::MAX);
+        !process.dead.load(Ordering::SeqCst) && process.queues.create(&key("std")).await.is_ok()
     }
 
     /// The server dies where it stands, and perhaps the power goes.
