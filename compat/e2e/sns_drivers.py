@@ -24,15 +24,17 @@ def open_queue(account, topic, queue_name=None, **attributes):
 
 def received(account, url, count=1):
     """The next messages of a queue; they are deleted."""
-    sqs, found = account.client("sqs"), []
-    for _ in range(20):
+    sqs, found, empty = account.client("sqs"), [], 0
+    while empty < 20:
         got = sqs.receive_message(
             QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1, MessageAttributeNames=["All"],
             AttributeNames=["All"],
         ).get("Messages", [])
-        for message in got:
-            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        if got:
+            handles = [{"Id": str(n), "ReceiptHandle": message["ReceiptHandle"]} for n, message in enumerate(got)]
+            sqs.delete_message_batch(QueueUrl=url, Entries=handles)
         found += got
+        empty = 0 if got else empty + 1
         if len(found) >= count:
             return found
     raise AssertionError(f"{len(found)} messages came, not {count}")
