@@ -4,68 +4,38 @@ import json
 import signal
 import threading
 import time
+import urllib.error
 import urllib.parse
-from pathlib import Path
+import urllib.request
 
-import boto3
-import botocore.loaders
 import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.auth import SigV4Auth
 from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 from messaging_drivers import arn_of, code_of, drive_fifo, drive_messages, drive_move_tasks, drive_queues, name
+from sqs_query import query_client
 from trails import Account, wait_for
-
-EXTRAS = Path(__file__).resolve().parents[2] / "models/extras/sqs.json"
-
-
-def merged(base, extra):
-    if not isinstance(base, dict) or not isinstance(extra, dict):
-        return extra
-    return {**base, **{key: merged(base.get(key), value) for key, value in extra.items()}}
-
-
-def as_botocore_had_it(value):
-    if isinstance(value, list):
-        return [as_botocore_had_it(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    return {"locationName" if key == "queryName" else key: as_botocore_had_it(item) for key, item in value.items()}
 
 
 @pytest.fixture(scope="module")
-def query_client(account, tmp_path_factory):
-    """boto3 as it was while SQS spoke awsQuery: its model with the names that it had in that protocol."""
-    model = botocore.loaders.Loader().load_service_model("sqs", "service-2")
-    model = as_botocore_had_it(merged(model, json.loads(EXTRAS.read_text())["merge"]))
-    model["metadata"] |= {"protocol": "query", "protocols": ["query"]}
-    del model["metadata"]["awsQueryCompatible"]
-    folder = tmp_path_factory.mktemp("models") / "sqs" / "2012-11-05"
-    folder.mkdir(parents=True)
-    (folder / "service-2.json").write_text(json.dumps(model))
-    session = boto3.Session(region_name="us-east-1")
-    session._session.get_component("data_loader").search_paths.insert(0, str(folder.parents[1]))
-    keys = account.server.environment
-    return session.client(
-        "sqs", endpoint_url=account.server.endpoint, aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
-    )
+def older(account):
+    return query_client(account)
 
 
-def test_the_older_protocol_does_what_json_does(query_client, account):
-    assert query_client.meta.service_model.protocol == "query"
-    drive_queues(query_client, account)
-    drive_messages(query_client)
-    drive_fifo(query_client)
-    drive_move_tasks(query_client)
+def test_the_older_protocol_does_what_json_does(older, account):
+    assert older.meta.service_model.protocol == "query"
+    drive_queues(older, account)
+    drive_messages(older)
+    drive_fifo(older)
+    drive_move_tasks(older)
 
 
-def test_errors_have_their_codes_in_both_protocols(query_client, account):
+def test_errors_have_their_codes_in_both_protocols(older, account):
     missing = f"{account.server.endpoint}/{account.id}/missing"
     for client, message in [
         (account.client("sqs"), "The specified queue does not exist."),
-        (query_client, "The specified queue does not exist for this wsdl version."),
+        (older, "The specified queue does not exist for this wsdl version."),
     ]:
         with pytest.raises(ClientError) as caught:
             client.send_message(QueueUrl=missing, MessageBody="x")
