@@ -16,6 +16,8 @@ mod places;
 pub(super) mod render;
 mod schedule;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 mod transport;
 

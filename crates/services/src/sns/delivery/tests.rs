@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use cairn_testkit::{TestClock, fixed_sealer, memory_catalog};
+use cairn_testkit::{Chance, TestClock, fixed_sealer, memory_catalog};
 
 use super::super::state::{NotificationKind, Protocol, SubscriptionState};
 use super::*;
@@ -15,8 +15,12 @@ const DEAD_LETTERS: &str = "arn:aws:sqs:eu-west-1:111122223333:dead";
 type Log = Arc<Mutex<Vec<(u64, String)>>>;
 
 /// The world: what was posted and queued, when, and what it answers.
-struct World {
-    clock: Arc<TestClock>,
+pub(super) struct World {
+    pub(super) clock: Arc<TestClock>,
+    /// Where it is set, it decides what endpoints and queues answer, and when.
+    pub(super) chance: Mutex<Option<Chance>>,
+    /// What was answered, in order: to whom, the body, and whether it was taken; of refusals none.
+    pub(super) answered: Mutex<Vec<(String, String, Option<bool>)>>,
     began: Timestamp,
     /// What each URL answers, the next first, and then 200 for ever.
     answers: Mutex<HashMap<String, Vec<Result<u16, NotDelivered>>>>,
@@ -27,9 +31,33 @@ struct World {
 }
 
 impl World {
+    /// Seconds since it began.
+    pub(super) fn passed_s(&self) -> u64 {
+        self.clock.now().since(self.began).as_secs()
+    }
+
     fn note(&self, text: String) {
-        let seconds = self.clock.now().since(self.began).as_secs();
+        let seconds = self.passed_s();
         self.log.lock().unwrap().push((seconds, text));
+    }
+
+    fn answer(&self, to: &str, body: &str, taken: Option<bool>) {
+        self.answered.lock().unwrap().push((to.to_owned(), body.to_owned(), taken));
+    }
+
+    /// What chance decides after a while: a failure, success, or a refusal.
+    async fn chosen(&self) -> Option<usize> {
+        let turns = self.chance.lock().unwrap().as_mut()?.below(6);
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+        let mut chance = self.chance.lock().unwrap();
+        let roll = chance.as_mut()?.below(100);
+        Some(match roll {
+            0..35 => 0,
+            35..95 => 1,
+            _ => 2,
+        })
     }
 
     fn seen(&self) -> Vec<(u64, String)> {
@@ -43,6 +71,11 @@ struct WorldPost(Arc<World>);
 impl Post for WorldPost {
     async fn post(&self, posting: &Posting) -> Result<u16, NotDelivered> {
         self.0.note(format!("{} {}", posting.url, posting.body));
+        if let Some(outcome) = self.0.chosen().await {
+            let status = [500, 200, 404][outcome];
+            self.0.answer(&posting.url, &posting.body, [Some(false), Some(true), None][outcome]);
+            return Ok(status);
+        }
         if self.0.hanging.lock().unwrap().contains(&posting.url) {
             std::future::pending::<()>().await;
         }
@@ -63,6 +96,13 @@ impl QueueSink for WorldQueues {
     async fn send(&self, messages: Vec<(Source, String, QueueMessage)>) -> Vec<Result<(), SinkFailure>> {
         let mut results = Vec::new();
         for (source, queue, message) in messages {
+            if let Some(outcome) = self.0.chosen().await {
+                // A queue is never gone, and in the end takes everything.
+                self.0.answer(&queue, &message.body, Some(outcome == 1));
+                let full = SinkFailure { is_transient: true, code: "Full".into(), message: String::new() };
+                results.push(if outcome == 1 { Ok(()) } else { Err(full) });
+                continue;
+            }
             assert_eq!((source.service.as_str(), source.arn.as_str()), ("sns.amazonaws.com", TOPIC));
             let failures = &mut self.0.queue_failures.lock().unwrap();
             self.0.note(format!("{} {}", queue.rsplit(':').next().unwrap(), message.body));
@@ -76,18 +116,37 @@ impl QueueSink for WorldQueues {
     }
 }
 
-struct Bench {
-    world: Arc<World>,
-    catalog: Catalog,
-    delivery: Delivery,
+pub(super) struct Bench {
+    pub(super) world: Arc<World>,
+    pub(super) catalog: Catalog,
+    pub(super) delivery: Delivery,
+}
+
+/// A server's stage over what the catalog keeps.
+fn opened(world: &Arc<World>, catalog: &Catalog) -> Delivery {
+    let links = Links::default();
+    links.reached_at("http://h");
+    let parts = DeliveryParts {
+        catalog: catalog.clone(),
+        clock: Arc::clone(&world.clock) as _,
+        sealer: fixed_sealer(),
+        queues: Arc::new(WorldQueues(Arc::clone(world))),
+        signing: Signing::new(catalog.clone(), Arc::clone(&world.clock) as _, fixed_sealer()),
+        links,
+        post: Arc::new(WorldPost(Arc::clone(world))),
+        mail: None,
+    };
+    Delivery::new(parts, &Registry::new()).unwrap()
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let began = Timestamp::from_seconds(1_795_281_866);
         let clock = Arc::new(TestClock::new(began));
         let world = Arc::new(World {
             clock: Arc::clone(&clock),
+            chance: Mutex::default(),
+            answered: Mutex::default(),
             began,
             answers: Mutex::default(),
             hanging: Mutex::default(),
@@ -95,24 +154,18 @@ impl Bench {
             log: Log::default(),
         });
         let catalog = memory_catalog();
-        let links = Links::default();
-        links.reached_at("http://h");
-        let parts = DeliveryParts {
-            catalog: catalog.clone(),
-            clock: Arc::clone(&clock) as _,
-            sealer: fixed_sealer(),
-            queues: Arc::new(WorldQueues(Arc::clone(&world))),
-            signing: Signing::new(catalog.clone(), clock, fixed_sealer()),
-            links,
-            post: Arc::new(WorldPost(Arc::clone(&world))),
-            mail: None,
-        };
-        let delivery = Delivery::new(parts, &Registry::new()).unwrap();
+        let delivery = opened(&world, &catalog);
         Self { world, catalog, delivery }
     }
 
+    /// What a killed server leaves, and another one after it.
+    pub(super) fn kill(&mut self) {
+        self.delivery.0.tasks.lock().unwrap().abort_all();
+        self.delivery = opened(&self.world, &self.catalog);
+    }
+
     /// A confirmed subscription, whose deliveries are raw, and its endpoint.
-    async fn subscribe(
+    pub(super) async fn subscribe(
         &self,
         id: &str,
         protocol: Protocol,
@@ -146,7 +199,12 @@ impl Bench {
         subscription
     }
 
-    async fn owe(&self, subscription: &Subscription, message: &str) {
+    pub(super) async fn owe(&self, subscription: &Subscription, message: &str) {
+        self.owe_in(subscription, message, None).await;
+    }
+
+    /// Owes a message of a group.
+    pub(super) async fn owe_in(&self, subscription: &Subscription, message: &str, group: Option<&str>) {
         let notification: Notification = serde_json::from_str(&format!(
             r#"{{"kind":"Notification","message_id":"id-{message}","topic":"{TOPIC}","subject":null,"message":"{message}","at":1,"attributes":[]}}"#
         ))
@@ -158,7 +216,7 @@ impl Bench {
             endpoint: subscription.endpoint.clone(),
             kind: NotificationKind::Notification,
             message_id: notification.message_id.clone(),
-            group: None,
+            group: group.map(str::to_owned),
             place: 0,
             attempts: 0,
             since: now,
@@ -171,7 +229,7 @@ impl Bench {
     }
 
     /// Runs the stage as the binary does, until `seconds` have passed by the clock.
-    async fn run(&self, seconds: u64) {
+    pub(super) async fn run(&self, seconds: u64) {
         let end = self.world.began.plus(Duration::from_secs(seconds));
         loop {
             let seen = self.delivery.arrivals();
@@ -187,7 +245,7 @@ impl Bench {
         }
     }
 
-    async fn owed(&self) -> usize {
+    pub(super) async fn owed(&self) -> usize {
         self.catalog.read(|tx| owed::count(tx, 1000)).await.unwrap()
     }
 
