@@ -120,4 +120,5 @@ async fn later_messages_of_a_group_wait_behind_one_that_a_queue_did_not_take() {
     bench.ok("Publish", publish("3", "h", Some("c"))).await;
     // Group g waits for what is owed to it; group h does not.
     assert_eq!(bench.bodies("q.fifo"), ["3"]);
+    assert_eq!(bench.paid("q.fifo", 2).await, ["1", "2"]);
 }

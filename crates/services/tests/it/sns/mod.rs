@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use cairn_core::Principal;
 use cairn_core::policy::{NamedPolicy, Rights};
 use cairn_services::sinks::{QueueMessage, QueueSink, SinkFailure, Source};
+use cairn_services::sns::delivery::{Delivery, DeliveryParts, NotDelivered, Post, Posting};
 use cairn_services::sns::{Deps, Links, Signing, Sns};
 use cairn_services::{Caller, Service, authorise};
 use cairn_testkit::{fixed_sealer, memory_log};
@@ -65,6 +66,16 @@ pub(crate) fn sns_of(world: &World, queues: Arc<QueuesDouble>) -> Sns {
         woken: Arc::new(|| ()),
     };
     Sns::new(deps, &Registry::new()).unwrap()
+}
+
+/// No HTTP endpoint takes anything here.
+struct NoPost;
+
+#[async_trait]
+impl Post for NoPost {
+    async fn post(&self, _posting: &Posting) -> Result<u16, NotDelivered> {
+        Err(NotDelivered { is_permanent: true, code: "None".to_owned(), reason: String::new() })
+    }
 }
 
 struct Bench {
@@ -136,6 +147,37 @@ impl Bench {
     /// Their texts alone.
     fn bodies(&self, name: &str) -> Vec<String> {
         self.received(name).into_iter().map(|message| message.body).collect()
+    }
+
+    /// Pays what is owed until the queue of that name has received as many messages; returns their texts.
+    async fn paid(&self, name: &str, count: usize) -> Vec<String> {
+        let clock = self.world.clock.clone();
+        let parts = DeliveryParts {
+            catalog: self.world.catalog.clone(),
+            clock: clock.clone(),
+            sealer: fixed_sealer(),
+            queues: self.queues.clone(),
+            signing: Signing::new(self.world.catalog.clone(), clock.clone(), fixed_sealer()),
+            links: Links::default(),
+            post: Arc::new(NoPost),
+            mail: None,
+        };
+        let delivery = Delivery::new(parts, &Registry::new()).unwrap();
+        let mut bodies = Vec::new();
+        for _ in 0..100 {
+            let seen = delivery.arrivals();
+            let due = delivery.run_once().await.unwrap();
+            bodies.extend(self.bodies(name));
+            if bodies.len() >= count {
+                return bodies;
+            }
+            if due > cairn_core::Clock::now(&*clock) {
+                clock.advance(due.since(cairn_core::Clock::now(&*clock)));
+            } else {
+                delivery.wait_past(seen).await;
+            }
+        }
+        panic!("{} messages came, not {count}", bodies.len());
     }
 
     fn fail(&self, name: &str, is_transient: bool) {

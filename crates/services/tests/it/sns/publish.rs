@@ -182,6 +182,21 @@ async fn one_queue_that_refuses_keeps_nothing_from_the_others() {
     assert_eq!(bench.bodies("well"), ["m"]);
 }
 
+#[tokio::test]
+async fn what_a_queue_did_not_take_comes_later_or_goes_to_the_dead_letters() {
+    let bench = Bench::with_topic().await;
+    let redrive = json!({"deadLetterTargetArn": super::queue_arn("dead")}).to_string();
+    for name in ["sick", "gone"] {
+        bench.queue(TOPIC, name, json!({"RawMessageDelivery": "true", "RedrivePolicy": redrive})).await;
+    }
+    bench.fail("sick", true);
+    bench.fail("gone", false);
+    bench.ok("Publish", publish("m")).await;
+    bench.heal("sick");
+    assert_eq!(bench.paid("dead", 1).await, ["m"]);
+    assert!(!bench.paid("sick", 1).await.is_empty());
+}
+
 fn bucket() -> Source {
     Source {
         service: "s3.amazonaws.com".into(),
