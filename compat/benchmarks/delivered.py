@@ -87,7 +87,7 @@ def metrics(server):
     return {name: float(value) for name, value in re.findall(r"^(\w+) (\S+)$", text, re.M)}
 
 
-def trail(server, name):
+def trail(server, name, **more):
     """A trail with digests into a bucket of its own."""
     bucket, s3, cloudtrail = f"logs-{name}", client(server, "s3"), client(server, "cloudtrail")
     principal = {"Effect": "Allow", "Principal": {"Service": "cloudtrail.amazonaws.com"}}
@@ -98,5 +98,5 @@ def trail(server, name):
     ]
     s3.create_bucket(Bucket=bucket)
     s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": allowed}))
-    cloudtrail.create_trail(Name=name, S3BucketName=bucket, IsMultiRegionTrail=True, EnableLogFileValidation=True)
+    cloudtrail.create_trail(Name=name, S3BucketName=bucket, IsMultiRegionTrail=True, EnableLogFileValidation=True, **more)
     cloudtrail.start_logging(Name=name)
