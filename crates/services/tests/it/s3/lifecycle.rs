@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_core::{Clock, Timestamp};
+use cairn_services::Service;
 use cairn_services::s3::{LifecycleStage, S3};
 use cairn_store::{EventLog, LogPosition};
 use prometheus::Registry;
 use serde_json::{Value, json};
 
+use super::notifications::{Destinations, QUEUE, reopen};
 use super::{Shop, open};
 use crate::world::call;
 
@@ -528,4 +530,36 @@ async fn rules_that_are_taken_away_or_disabled_do_nothing() {
     ruled.rule(json!({"Expiration": {"Days": 1}})).await;
     ruled.run().await;
     assert_eq!(ruled.keys().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_rules_do_is_told_to_whom_the_bucket_notifies() {
+    let ruled = Ruled::new(true).await;
+    let destinations = Arc::new(Destinations::default());
+    let reopened = || reopen(&ruled.shop.world, ruled.shop.folder.path(), destinations.sinks());
+    let events = json!(["s3:LifecycleExpiration:*", "s3:LifecycleTransition"]);
+    let put = json!({"Bucket": "logs", "NotificationConfiguration": {
+        "QueueConfigurations": [{"QueueArn": QUEUE, "Events": events}]}});
+    let put = call("s3", "PutBucketNotificationConfiguration", put);
+    reopened().handle(&ruled.shop.caller(), put).await.unwrap();
+    destinations.taken(QUEUE);
+    ruled.shop.put("large", &"x".repeat(128 * 1024)).await;
+    ruled
+        .rule(json!({
+            "Transitions": [{"Days": 1, "StorageClass": "GLACIER"}], "Expiration": {"Days": 2},
+            "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+        }))
+        .await;
+    let events = reopened().event_stage(&Registry::new()).unwrap();
+    for _ in 0..6 {
+        ruled.days(1).await;
+        events.run_once().await.unwrap();
+    }
+    let told = destinations.events(QUEUE);
+    let names: Vec<&str> = told.iter().map(|event| event["eventName"].as_str().unwrap()).collect();
+    let removed = "LifecycleExpiration:Delete";
+    assert_eq!(names, ["LifecycleTransition", "LifecycleExpiration:DeleteMarkerCreated", removed, removed]);
+    let class = &told[0]["lifecycleEventData"]["transitionEventData"]["destinationStorageClass"];
+    assert_eq!((class.as_str(), told[0]["eventVersion"].as_str()), (Some("GLACIER"), Some("2.3")));
+    assert!(told.iter().all(|event| event["userIdentity"]["principalId"] == "AWS:s3.amazonaws.com"));
 }
