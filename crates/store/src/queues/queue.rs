@@ -187,11 +187,9 @@ impl Queue {
         }
     }
 
-    /// What was sent at or before `until`, but what is about to be moved.
+    /// What was sent at or before `until`.
     pub(super) fn expired(&self, until: Timestamp) -> Vec<u64> {
-        let sent = self.by_sent.range(..=(until, u64::MAX)).map(|(_, sequence)| *sequence);
-        sent.filter(|sequence| self.messages.get(sequence).is_some_and(|found| found.phase != Phase::Held))
-            .collect()
+        self.by_sent.range(..=(until, u64::MAX)).map(|(_, sequence)| *sequence).collect()
     }
 
     /// Receives messages.

@@ -400,7 +400,9 @@ impl State {
     /// What is visible by the clock is so, and what has expired is gone.
     fn prepare(&mut self, key: &QueueKey, ask: &Ask) -> Result<(), QueueError> {
         let queue = self.queue_mut(key)?;
-        let expired = queue.expired(ask.expired_until);
+        let mut expired = queue.expired(ask.expired_until);
+        // Where it is about to go it may be kept for longer.
+        expired.retain(|sequence| queue.get(*sequence).is_some_and(|message| message.phase != Phase::Held));
         self.remove_all(key, expired);
         self.queue_mut(key)?.promote(ask.now);
         Ok(())

@@ -337,6 +337,24 @@ async fn a_receipt_that_a_crash_forgot_still_serves() {
 }
 
 #[tokio::test]
+async fn what_expires_is_not_moved_and_is_gone_at_the_next_start_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let queues = stepped(dir.path()).await;
+    with_queues(&["q", "other"], &queues).await;
+    queues.send(vec![message("q", "old", 0), message("q", "new", 5)]).await.unwrap();
+    let (q, other) = (key("q"), key("other"));
+    let expired = queues.expire(&q, at(1), at(6));
+    let moved = queues.move_messages(&q, Some(&other), 2, at(6));
+    let (expired, moved) = futures::join!(expired, moved);
+    assert_eq!((expired.unwrap(), moved.unwrap()), (1, 1));
+    assert_eq!(queues.counts(&other, at(7)).unwrap().visible, 1);
+    drop(queues);
+    let queues = stepped(dir.path()).await;
+    assert_eq!(queues.counts(&other, at(7)).unwrap().visible, 1);
+    assert_eq!(ids(&receive(&queues, "other", 7).await), ["new"]);
+}
+
+#[tokio::test]
 async fn what_is_not_needed_goes_and_what_is_stays() {
     let dir = tempfile::tempdir().unwrap();
     let queues = stepped(dir.path()).await;
