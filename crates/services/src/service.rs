@@ -1,6 +1,6 @@
 //! What every embedded service is to the front door.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -36,6 +36,32 @@ pub struct Caller {
     pub user_agent: Option<String>,
     /// What the caller's own policies allow.
     pub rights: Arc<Rights>,
+}
+
+impl Caller {
+    /// A service that acts of itself, inside the server, in a resource's account and region.
+    #[must_use]
+    pub fn of_service(
+        name: &str,
+        (account, region): (AccountId, Region),
+        now: Timestamp,
+        request_id: EventId,
+    ) -> Self {
+        Self {
+            principal: Principal::Service { name: name.to_owned() },
+            access_key_id: None,
+            session: None,
+            mfa_verified: false,
+            account,
+            region,
+            now,
+            request_id,
+            source_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            secure_transport: true,
+            user_agent: None,
+            rights: Arc::default(),
+        }
+    }
 }
 
 /// Whether an operation changes anything: `readOnly` in its record.

@@ -136,6 +136,12 @@ pub struct SentTo<'a> {
 /// nobody in.
 #[must_use]
 pub fn is_allowed(source: &Source, to: &SentTo<'_>, now: Timestamp) -> bool {
+    is_allowed_with(source, to, now, &[])
+}
+
+/// The same with further condition keys, of the service that is sent to.
+#[must_use]
+pub fn is_allowed_with(source: &Source, to: &SentTo<'_>, now: Timestamp, further: &[(&str, &str)]) -> bool {
     let context = [
         ("aws:SourceArn", source.arn.clone()),
         ("aws:SourceAccount", source.account.to_string()),
@@ -147,11 +153,16 @@ pub fn is_allowed(source: &Source, to: &SentTo<'_>, now: Timestamp) -> bool {
         ("aws:RequestedRegion", to.region.to_string()),
         ("aws:ResourceAccount", to.owner.to_string()),
     ];
+    let further = further.iter().map(|(key, value)| (*key, (*value).to_owned()));
     let request = Request {
         requester: Requester::Service(source.service.clone()),
         action: to.action.to_owned(),
         resource: to.arn.to_owned(),
-        context: context.into_iter().map(|(key, value)| (key.to_owned(), vec![value])).collect(),
+        context: context
+            .into_iter()
+            .chain(further)
+            .map(|(key, value)| (key.to_owned(), vec![value]))
+            .collect(),
     };
     to.policy.is_some_and(|text| {
         Document::parse(text).is_ok_and(|document| evaluate(&document, &request).outcome == Outcome::Allow)

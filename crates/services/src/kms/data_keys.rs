@@ -17,6 +17,7 @@ use super::material::{self, Ciphertext, random};
 use super::recorded_code;
 use super::state::{EncryptionContext, Key, key_arn};
 use super::target::Ask;
+use crate::sinks::Source;
 use crate::{Caller, Target, authorise};
 
 /// The length of a data key, in bytes.
@@ -33,6 +34,17 @@ pub struct Asker {
     pub service: &'static str,
     /// Further condition keys: `aws:SourceArn`, where a service asks for itself.
     pub conditions: Vec<(String, Vec<String>)>,
+}
+
+impl Asker {
+    /// In the name of a service that `by` acts for, on behalf of a resource.
+    #[must_use]
+    pub fn for_source(by: &'static str, caller: Caller, source: &Source) -> Self {
+        let conditions =
+            [("aws:SourceArn", source.arn.clone()), ("aws:SourceAccount", source.account.to_string())];
+        let conditions = conditions.into_iter().map(|(key, value)| (key.to_owned(), vec![value]));
+        Self { caller, service: by, conditions: conditions.collect() }
+    }
 }
 
 /// A data key. Without Debug: it holds a secret.

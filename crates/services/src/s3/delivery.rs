@@ -1,12 +1,7 @@
 //! CloudTrail's own deliveries: objects put in the name of `cloudtrail.amazonaws.com`, under the bucket's policy. They
 //! come from the trail's stages, not through the front door, and are never recorded.
 
-use std::net::IpAddr;
-use std::sync::Arc;
-
 use async_trait::async_trait;
-use cairn_core::Principal;
-use cairn_core::policy::{Document, Outcome, Request, Requester, Rights, evaluate};
 use cairn_trail::bucket::{Bucket as Destination, BucketPut, OnBehalfOf, PutFailure};
 use cairn_wire::{AwsError, Body};
 
@@ -22,6 +17,7 @@ use super::state::{Attributes, Bucket};
 use super::version;
 use crate::Caller;
 use crate::kms::{Asker, EncryptionContext};
+use crate::sinks::{SentTo, Source, is_allowed_with};
 
 /// In whose name deliveries are made.
 const PRINCIPAL: &str = "cloudtrail.amazonaws.com";
@@ -38,45 +34,23 @@ impl S3 {
         who: &OnBehalfOf,
     ) -> Result<(), Failure> {
         let bucket = self.bucket(bucket).await?;
-        let request = Request {
-            requester: Requester::Service(PRINCIPAL.to_owned()),
-            action: action.to_owned(),
-            resource,
-            context: self.delivery_context(&bucket, action, encryption, who),
+        let source = Source {
+            service: PRINCIPAL.to_owned(),
+            arn: who.trail.to_string(),
+            account: who.account.clone(),
         };
-        // A stored policy that cannot be read lets nobody in.
-        let allowed = bucket.policy.as_deref().is_some_and(|text| {
-            Document::parse(text)
-                .is_ok_and(|document| evaluate(&document, &request).outcome == Outcome::Allow)
-        });
-        if allowed { Ok(()) } else { Err(access_denied()) }
-    }
-
-    fn delivery_context(
-        &self,
-        bucket: &Bucket,
-        action: &str,
-        encryption: &str,
-        who: &OnBehalfOf,
-    ) -> Vec<(String, Vec<String>)> {
-        let now = self.clock.now();
-        let mut context = vec![
-            ("aws:SourceArn", who.trail.to_string()),
-            ("aws:SourceAccount", who.account.to_string()),
-            ("aws:PrincipalIsAWSService", "true".to_owned()),
-            ("aws:PrincipalServiceName", PRINCIPAL.to_owned()),
-            ("aws:SecureTransport", "true".to_owned()),
-            ("aws:CurrentTime", now.iso()),
-            ("aws:EpochTime", now.seconds().to_string()),
-            ("aws:RequestedRegion", bucket.region.to_string()),
-            ("aws:ResourceAccount", bucket.owner.to_string()),
-            ("s3:ResourceAccount", bucket.owner.to_string()),
-        ];
+        let to = SentTo {
+            action,
+            arn: &resource,
+            owner: &bucket.owner,
+            region: &bucket.region,
+            policy: bucket.policy.as_deref(),
+        };
+        let mut further = vec![("s3:ResourceAccount", bucket.owner.as_str())];
         if action == "s3:PutObject" {
-            context.push(("s3:x-amz-acl", ACL.to_owned()));
-            context.push(("s3:x-amz-server-side-encryption", encryption.to_owned()));
+            further.extend([("s3:x-amz-acl", ACL), ("s3:x-amz-server-side-encryption", encryption)]);
         }
-        context.into_iter().map(|(key, value)| (key.to_owned(), vec![value])).collect()
+        if is_allowed_with(&source, &to, self.clock.now(), &further) { Ok(()) } else { Err(access_denied()) }
     }
 
     /// The key for a log file: of KMS where the trail names one, asked for as CloudTrail does, with the trail's ARN in
@@ -96,20 +70,8 @@ impl S3 {
 
     fn delivery_asker(&self, bucket: &Bucket, who: &OnBehalfOf) -> Asker {
         let one = |name: &str, value: String| (name.to_owned(), vec![value]);
-        let caller = Caller {
-            principal: Principal::Service { name: PRINCIPAL.to_owned() },
-            access_key_id: None,
-            session: None,
-            mfa_verified: false,
-            account: who.account.clone(),
-            region: bucket.region.clone(),
-            now: self.clock.now(),
-            request_id: self.entropy.event_id(),
-            source_ip: IpAddr::from([127, 0, 0, 1]),
-            secure_transport: true,
-            user_agent: None,
-            rights: Arc::new(Rights::default()),
-        };
+        let place = (who.account.clone(), bucket.region.clone());
+        let caller = Caller::of_service(PRINCIPAL, place, self.clock.now(), self.entropy.event_id());
         let source =
             [one("aws:SourceArn", who.trail.to_string()), one("aws:SourceAccount", who.account.to_string())];
         encryption::asker(&caller, bucket, source.into())

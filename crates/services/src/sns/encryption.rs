@@ -4,11 +4,9 @@
 //! kms.amazonaws.com says so. What is owed is sealed under the server's key, with or without a key of the topic's.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use cairn_core::policy::Rights;
 use cairn_core::{Principal, Timestamp};
 use cairn_wire::AwsError;
 
@@ -58,24 +56,10 @@ impl Sns {
     /// The same of a service that publishes.
     pub(super) async fn check_key_for(&self, topic: &Topic, source: &Source) -> Result<(), Failure> {
         self.ask_for_key(topic, || {
-            let caller = Caller {
-                principal: Principal::Service { name: source.service.clone() },
-                access_key_id: None,
-                session: None,
-                mfa_verified: false,
-                account: topic.arn.account.clone(),
-                region: topic.arn.region.clone(),
-                now: self.clock.now(),
-                request_id: self.entropy.event_id(),
-                source_ip: IpAddr::from([127, 0, 0, 1]),
-                secure_transport: true,
-                user_agent: None,
-                rights: Arc::new(Rights::default()),
-            };
-            let conditions =
-                [("aws:SourceArn", source.arn.clone()), ("aws:SourceAccount", source.account.to_string())];
-            let conditions = conditions.into_iter().map(|(key, value)| (key.to_owned(), vec![value]));
-            Asker { caller, service: "sns", conditions: conditions.collect() }
+            let place = (topic.arn.account.clone(), topic.arn.region.clone());
+            let caller =
+                Caller::of_service(&source.service, place, self.clock.now(), self.entropy.event_id());
+            Asker::for_source("sns", caller, source)
         })
         .await
     }

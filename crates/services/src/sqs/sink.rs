@@ -1,11 +1,8 @@
 //! SQS as SNS, S3 and others reach it: messages in the name of a service, under the queue's policy, recorded nowhere.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cairn_core::Principal;
-use cairn_core::policy::Rights;
 use cairn_store::queues::{NewMessage, QueueError};
 use cairn_wire::AwsError;
 
@@ -116,24 +113,9 @@ impl Sqs {
 
     /// In whose name KMS is asked for a service.
     fn asker_for(&self, source: &Source, queue: &Queue) -> Asker {
-        let caller = Caller {
-            principal: Principal::Service { name: source.service.clone() },
-            access_key_id: None,
-            session: None,
-            mfa_verified: false,
-            account: queue.name.account.clone(),
-            region: queue.name.region.clone(),
-            now: self.clock.now(),
-            request_id: self.entropy.event_id(),
-            source_ip: IpAddr::from([127, 0, 0, 1]),
-            secure_transport: true,
-            user_agent: None,
-            rights: Arc::new(Rights::default()),
-        };
-        let conditions =
-            [("aws:SourceArn", source.arn.clone()), ("aws:SourceAccount", source.account.to_string())];
-        let conditions = conditions.into_iter().map(|(key, value)| (key.to_owned(), vec![value]));
-        Asker { caller, service: "sqs", conditions: conditions.collect() }
+        let place = (queue.name.account.clone(), queue.name.region.clone());
+        let caller = Caller::of_service(&source.service, place, self.clock.now(), self.entropy.event_id());
+        Asker::for_source("sqs", caller, source)
     }
 }
 
