@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use cairn_core::{AccountId, Clock, EventId, Principal, Timestamp};
@@ -21,6 +22,8 @@ pub(crate) struct World {
     pub(crate) catalog: Catalog,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) entropy: Arc<SeededEntropy>,
+    /// Set where whoever waits by the clock is to be woken by something else.
+    pub(crate) is_clock_held: Arc<AtomicBool>,
     _folder: tempfile::TempDir,
 }
 
@@ -29,7 +32,8 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let catalog = cairn_store::catalog::sqlite::open(&folder.path().join("catalog")).unwrap();
         let clock = Arc::new(TestClock::new(Timestamp::from_seconds(1_795_281_866)));
-        Self { catalog, clock, entropy: Arc::new(SeededEntropy::new(7)), _folder: folder }
+        let entropy = Arc::new(SeededEntropy::new(7));
+        Self { catalog, clock, entropy, is_clock_held: Arc::default(), _folder: folder }
     }
 
     pub(crate) fn kms(&self, log: Arc<dyn EventLog>) -> Kms {
@@ -55,7 +59,7 @@ impl World {
             server_key: fixed_sealer().derived_key("sqs.messages"),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
-            pause: Arc::new(Jump(self.clock.clone())),
+            pause: Arc::new(Jump(self.clock.clone(), Arc::clone(&self.is_clock_held))),
             changed: Arc::new(|| {}),
         };
         Sqs::open(deps, &prometheus::Registry::new()).await.unwrap()
@@ -70,7 +74,7 @@ impl World {
 const TURNS_OF_OTHERS: usize = 10_000;
 
 /// Waits by setting the clock.
-struct Jump(Arc<TestClock>);
+struct Jump(Arc<TestClock>, Arc<AtomicBool>);
 
 #[async_trait]
 impl sqs::Pause for Jump {
@@ -78,6 +82,9 @@ impl sqs::Pause for Jump {
         // Whatever else ends the wait goes first.
         for _ in 0..TURNS_OF_OTHERS {
             tokio::task::yield_now().await;
+        }
+        if self.1.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
         }
         self.0.set(self.0.now().max(at));
     }
