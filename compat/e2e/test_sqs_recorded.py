@@ -27,9 +27,6 @@ DIFFERENCES = [
      " both protocols give all that was asked for"),
     (r"^test_list_queues_pagination.* (list_all|list_two_max|list_remaining)\.(QueueUrls\[\d\]|NextToken):",
      "recorded of an emulator: its URLs, and a token that is a URL; how many there are on each page is compared"),
-    (r"^test_aws_trace_header_propagation.* xray-msg\.Attributes\.AWSTraceHeader: .* is missing",
-     "AWS makes a message's AWSTraceHeader of X-Ray's HTTP header as well; Cairn, without X-Ray, keeps the one that is sent"
-     " as a message system attribute"),
     (r"^test_move_task_cancel.* list-after\.Results\[0\]\.ApproximateNumberOfMessagesMoved",
      "AWS goes on moving for some seconds after it took the cancellation; here no message is moved afterwards"),
     (r"^test_move_task_delete_destination_queue_while_running.*\.ApproximateNumberOfMessagesMoved",
