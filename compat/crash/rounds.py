@@ -30,6 +30,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError  # n
 from cairn_server import Server  # noqa: E402
 from chains import check_chains, public_keys  # noqa: E402
 from load import MARK, REGIONS, Load  # noqa: E402
+from messages import Messages  # noqa: E402
 from trails import Account  # noqa: E402
 from watched import check_records, slim, watched_trails  # noqa: E402
 
@@ -64,6 +65,11 @@ DEATHS = {
         ["log-written@5"], ["log-synced@5"], ["trim-removed"], ["before-commit:history.segment"],
         ["after-commit:history.segment"], ["before-commit:trail.intent_cursor"], ["before-commit:s3.version@3"],
         ["after-commit:s3.version@3"], ["before-commit:iam_user"], ["after-commit:iam_user"],
+    ],
+    "queues": [
+        ["queues-log-written@5"], ["queues-log-synced@5"], ["queues-log-write-torn", "queues-recovery-cut"],
+        ["queues-log-write-torn", "queues-recovery-synced"], ["queues-roll-created"], ["queues-roll-named"],
+        ["queues-seal-written", "queues-seal-cut"],
     ],
 }
 # Every so many seeds one has large records.
@@ -103,6 +109,7 @@ class Run:
             else:
                 self.torment()
             self.load.stop()
+            self.messages.stop()
             self.look_at_segments()
             self.check()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding of this seed
@@ -128,6 +135,8 @@ class Run:
         self.trails = watched_trails(self.account, self.objects)
         self.load = Load(self.account, self.objects, self.seed, THREADS, is_heavy=self.seed % HEAVY_EVERY == 0)
         self.load.start()
+        self.messages = Messages(self.account, self.seed)
+        self.messages.start()
 
     def torment(self):
         starting_s = 0.05
@@ -207,6 +216,7 @@ class Run:
         history = self.history()
         self.failures += check_records(
             "history", history, calls, user_agent, lambda call: not call.is_data, lambda call: call.is_data)
+        self.failures += self.messages.check()
         self.check_objects()
         self.check_users({mark for _, record in history for mark in MARK.findall(json.dumps(record))})
         self.validate_logs()
@@ -297,12 +307,13 @@ def main():
     given = parser.parse_args()
     began = time.monotonic()
     seed = given.seed if given.seed is not None else random.randrange(1_000_000)
-    runs = rounds = kills = calls = failed = segments = removed = 0
+    runs = rounds = kills = calls = messages = failed = segments = removed = 0
     died_at = Counter()
     while runs == 0 or (given.seconds and time.monotonic() - began < given.seconds):
         run = Run(given.cairn, given.aws, seed, given.rounds, given.alive_seconds)
         failures = run.perform()
         acknowledged = len(run.load.acknowledged) if hasattr(run, "load") else 0
+        messages += len(run.messages.sent) if hasattr(run, "messages") else 0
         runs, rounds, kills, calls = runs + 1, rounds + given.rounds, kills + run.kills, calls + acknowledged
         died_at += run.died_at
         segments, removed = segments + len(run.segments), removed + len(run.segments_removed)
@@ -315,7 +326,7 @@ def main():
             print(f"  {run.again}", flush=True)
         seed += 1
     print(f"{runs} runs, {rounds} rounds, {kills} kills, {died_at.total()} of them at {len(died_at)} points, "
-          f"{segments} segments seen, {removed} removed, {calls} acknowledged calls, {failed} runs failed, "
+          f"{segments} segments seen, {removed} removed, {calls} acknowledged calls, {messages} messages, {failed} runs failed, "
           f"{time.monotonic() - began:.0f} s")
     return 1 if failed else 0
 
