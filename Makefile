@@ -8,9 +8,6 @@ PIP    := $(VENV)/bin/pip --quiet --disable-pip-version-check
 PYTEST := $(VENV)/bin/python -m pytest -q
 BUILT  := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 
-# Real records that tests are held against, where somebody has them; without them those tests are skipped.
-export CAIRN_SHARED ?= $(abspath ../shared)
-
 .PHONY: demo test build release clients java format lint tidy deny unit oracles e2e soak fuzz bench clean
 
 demo: clients build

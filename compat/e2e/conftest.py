@@ -13,6 +13,7 @@ COMPAT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(COMPAT))
 
 from cairn_server import Server  # noqa: E402
+from recorded import FIXTURES  # noqa: E402
 from trails import Account  # noqa: E402
 
 BINARY = os.environ.get("CAIRN_BIN", str(COMPAT.parent / "target/debug/cairn"))
@@ -83,7 +84,6 @@ def run_aws(server, *words, region=None, input_text=None, environment=None):
 @pytest.fixture(scope="session")
 def shared():
     """The folder of real records and known answers; tests that need it are skipped where it is missing."""
-    folder = Path(os.environ.get("CAIRN_SHARED", ""), "fixtures")
-    if "CAIRN_SHARED" not in os.environ or not folder.is_dir():
+    if not FIXTURES.is_dir():
         pytest.skip("CAIRN_SHARED names no folder of fixtures")
-    return folder
+    return FIXTURES

@@ -17,15 +17,17 @@ PLACEHOLDER = re.compile(r"<[a-z-]+(?::\d+)?>")
 FIXED = {"<partition>": "aws", "<region>": "us-east-1"}
 
 
+# Real records and known answers: in the folder that the variable names, or in one beside the repository's.
+FIXTURES = Path(os.environ.get("CAIRN_SHARED") or Path(__file__).resolve().parents[3] / "shared", "fixtures")
+
+
 def recordings(*files):
     """{name of a scenario: {label: recorded answer}} of all files; nothing where the fixtures are missing."""
-    folder = Path(os.environ.get("CAIRN_SHARED", ""), "fixtures/aws_recorded_responses")
-    found = {}
-    if "CAIRN_SHARED" in os.environ:
-        for file in files:
-            if (folder / file).is_file():
-                for name, recorded in json.load(gzip.open(folder / file)).items():
-                    found[name.split("::", 1)[1]] = recorded["recorded-content"]
+    folder, found = FIXTURES / "aws_recorded_responses", {}
+    for file in files:
+        if (folder / file).is_file():
+            for name, recorded in json.load(gzip.open(folder / file)).items():
+                found[name.split("::", 1)[1]] = recorded["recorded-content"]
     return found
 
 
