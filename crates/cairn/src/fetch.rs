@@ -29,7 +29,7 @@ use tokio_rustls::rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
 };
 
-use crate::outgoing::public_authorities;
+use crate::outgoing::{answer_over, public_authorities};
 
 /// How long a document may take, from the connection to its last byte.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -116,16 +116,7 @@ async fn exchange(
         let body = Limited::new(response.into_body(), DOCUMENT_SIZE_BYTES_MAX).collect().await;
         body.map(http_body_util::Collected::to_bytes).map_err(|error| error.to_string())
     };
-    // The connection lives as long as its one answer.
-    tokio::pin!(connection);
-    tokio::pin!(answer);
-    let mut open = true;
-    loop {
-        tokio::select! {
-            answer = &mut answer => return answer,
-            _ = &mut connection, if open => open = false,
-        }
-    }
+    answer_over(connection, answer).await
 }
 
 /// Believes what the authorities vouch for, and what a certificate of a known thumbprint does.

@@ -421,7 +421,7 @@ async fn start_stages(
     running.start_notification(notification, &delivery);
     running.start_events(services.s3.event_stage(registry)?);
     let lifecycle = Arc::new(LifecycleStage::new(Arc::clone(&services.s3), Arc::clone(log), registry)?);
-    running.start_lifecycle(Arc::clone(&lifecycle));
+    running.start_lifecycle(&lifecycle);
     let intents = IntentMark::new(ground.recorder.clone(), ground.catalog.clone());
     let reports = Arc::new(UndecodableReports::new(
         Arc::clone(log),

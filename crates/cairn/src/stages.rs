@@ -106,58 +106,40 @@ impl Stages {
     /// Starts to send the events of buckets: whenever something is owed.
     pub fn start_events(&mut self, stage: EventStage) {
         let stage = Arc::new(stage);
-        let (marks, waits) = (Arc::clone(&stage), Arc::clone(&stage));
-        self.start(
+        self.start_marked(
             "s3 events",
-            move || {
-                let stage = Arc::clone(&stage);
-                async move {
-                    stage.run_once().await?;
-                    Ok(stage.next_due())
-                }
+            &stage,
+            |stage| async move {
+                stage.run_once().await?;
+                Ok(stage.next_due())
             },
-            move || marks.mark(),
-            move |mark| {
-                let stage = Arc::clone(&waits);
-                async move { stage.wait_past(mark).await }
-            },
+            EventStage::mark,
+            |stage, mark| async move { stage.wait_past(mark).await },
         );
     }
 
     /// Starts to execute lifecycle rules: at midnight, and whenever rules were put.
-    pub fn start_lifecycle(&mut self, stage: Arc<LifecycleStage>) {
-        let (marks, waits) = (Arc::clone(&stage), Arc::clone(&stage));
-        self.start(
+    pub fn start_lifecycle(&mut self, stage: &Arc<LifecycleStage>) {
+        self.start_marked(
             "s3 lifecycle",
-            move || {
-                let stage = Arc::clone(&stage);
-                async move {
-                    stage.run_once().await?;
-                    Ok(stage.next_due())
-                }
+            stage,
+            |stage| async move {
+                stage.run_once().await?;
+                Ok(stage.next_due())
             },
-            move || marks.mark(),
-            move |mark| {
-                let stage = Arc::clone(&waits);
-                async move { stage.wait_past(mark).await }
-            },
+            LifecycleStage::mark,
+            |stage, mark| async move { stage.wait_past(mark).await },
         );
     }
 
     /// Starts to deliver what topics owe: whenever something new is owed, or a delivery has ended.
     pub fn start_topics(&mut self, stage: Delivery) {
-        let (marks, waits) = (stage.clone(), stage.clone());
-        self.start(
+        self.start_marked(
             "topics",
-            move || {
-                let stage = stage.clone();
-                async move { Ok(stage.run_once().await?) }
-            },
-            move || marks.arrivals(),
-            move |seen| {
-                let waits = waits.clone();
-                async move { waits.wait_past(seen).await }
-            },
+            &Arc::new(stage),
+            |stage| async move { Ok(stage.run_once().await?) },
+            Delivery::arrivals,
+            |stage, seen| async move { stage.wait_past(seen).await },
         );
     }
 
@@ -251,6 +233,28 @@ impl Stages {
         F: Future<Output = StageResult> + Send,
     {
         self.start(name, run, || (), |()| std::future::pending());
+    }
+
+    /// Starts a stage that counts itself what there is to do: see [`Stages::start`].
+    fn start_marked<S, F, W>(
+        &mut self,
+        name: &'static str,
+        stage: &Arc<S>,
+        run: impl Fn(Arc<S>) -> F + Send + Sync + 'static,
+        mark: impl Fn(&S) -> u64 + Send + Sync + 'static,
+        wait_past: impl Fn(Arc<S>, u64) -> W + Send + Sync + 'static,
+    ) where
+        S: Send + Sync + 'static,
+        F: Future<Output = StageResult> + Send,
+        W: Future<Output = ()> + Send,
+    {
+        let (runs, marks, waits) = (Arc::clone(stage), Arc::clone(stage), Arc::clone(stage));
+        self.start(
+            name,
+            move || run(Arc::clone(&runs)),
+            move || mark(&marks),
+            move |seen| wait_past(Arc::clone(&waits), seen),
+        );
     }
 
     /// `mark` is taken before a run, and `woken` returns when there is more to do than there was at the mark.

@@ -7,6 +7,8 @@ pub mod authorise;
 pub mod cloudtrail;
 pub mod cloudtrail_data;
 mod failure;
+#[cfg(test)]
+mod golden;
 pub mod iam;
 pub mod kms;
 pub mod organizations;

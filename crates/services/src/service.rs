@@ -156,6 +156,12 @@ pub trait Service: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// Whether the handlers themselves answer values out of range, in words of their own, as AWS's do; the front door then
+    /// checks the structure of their calls alone.
+    fn checks_values(&self) -> bool {
+        false
+    }
+
     /// Whether the handler of `operation` itself asks what is allowed, item by item, and answers it so.
     fn authorises_itself(&self, _operation: &str) -> bool {
         false

@@ -57,9 +57,6 @@ const OWN_PATHS: &str = "/_cairn/";
 /// Where the certificate is that vouches for topics' messages. No bucket's name has capitals.
 const CERTIFICATE_PATHS: &str = "/SimpleNotificationService-";
 
-/// Services whose handlers answer their own errors for values out of range, as AWS's do.
-const CHECKED_BY_THEMSELVES: [&str; 4] = ["cloudtrail", "s3", "s3control", "sqs"];
-
 /// Where a request came from.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -370,8 +367,7 @@ impl Door {
         let found = self.find_operation(Some(&call.service), Some(&call.operation), sketch);
         sketch.set_params(&call);
         let Some((service, operation)) = found else { return Err(exchange.unsupported()) };
-        let checks =
-            if CHECKED_BY_THEMSELVES.contains(&service.model()) { Checks::Structure } else { Checks::All };
+        let checks = if service.checks_values() { Checks::Structure } else { Checks::All };
         self.parts.front.check(&call, checks)?;
 
         identified.note_use(&self.parts.iam, arrival.now);

@@ -184,6 +184,11 @@ async fn ask(
         }
         Ok(status)
     };
+    answer_over(connection, answer).await
+}
+
+/// The answer, while the connection does its work; it lives as long as its one answer.
+pub async fn answer_over<A>(connection: impl Future, answer: impl Future<Output = A>) -> A {
     tokio::pin!(connection);
     tokio::pin!(answer);
     let mut open = true;

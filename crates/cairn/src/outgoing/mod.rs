@@ -8,7 +8,7 @@ mod http;
 mod smtp;
 
 pub use authorities::public_authorities;
-pub use http::NetPost;
+pub use http::{NetPost, answer_over};
 pub use smtp::SmtpRelay;
 
 use cairn_services::sns::delivery::NotDelivered;

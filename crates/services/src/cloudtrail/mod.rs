@@ -166,6 +166,10 @@ impl Service for CloudTrail {
         "cloudtrail"
     }
 
+    fn checks_values(&self) -> bool {
+        true
+    }
+
     fn operations(&self) -> &'static [Operation] {
         OPERATIONS
     }

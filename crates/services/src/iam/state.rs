@@ -113,14 +113,11 @@ pub(super) fn put_key(tx: &mut dyn Tx, key: &AccessKey) -> Result<(), CatalogErr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::golden::check;
 
     /// What version 1 of each table looks like on disk: these texts must stay readable for ever.
     #[test]
     fn stored_values_are_read_as_version_1_wrote_them() {
-        fn check<V: Serialize + for<'de> Deserialize<'de>>(golden: &str) {
-            let value: V = serde_json::from_str(golden).unwrap();
-            assert_eq!(serde_json::to_string(&value).unwrap(), golden);
-        }
         check::<Account>(r#"{"id":"111122223333","alias":"acme","created":1795281866042}"#);
         check::<AccountId>(r#""111122223333""#);
         check::<AccessKey>(

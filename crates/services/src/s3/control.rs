@@ -107,6 +107,10 @@ impl Service for S3Control {
         "s3control"
     }
 
+    fn checks_values(&self) -> bool {
+        true
+    }
+
     fn operations(&self) -> &'static [Operation] {
         OPERATIONS
     }

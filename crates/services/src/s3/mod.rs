@@ -234,6 +234,10 @@ impl Service for S3 {
         "s3"
     }
 
+    fn checks_values(&self) -> bool {
+        true
+    }
+
     fn operations(&self) -> &'static [Operation] {
         static OPERATIONS: [Operation; operations::ENTRIES.len()] = operations::OPERATIONS;
         &OPERATIONS

@@ -243,6 +243,7 @@ pub(super) fn blob_key(blob: &BlobId) -> Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::golden::check;
 
     /// Rows as the first release wrote them. A change that cannot read them needs a new version of the table.
     #[test]
@@ -278,10 +279,5 @@ mod tests {
         let older: Bucket = serde_json::from_str(older).unwrap();
         assert_eq!((older.ownership(), older.acl), (Ownership::BucketOwnerEnforced, CannedAcl::Private));
         assert_eq!(older.object_lock, None);
-    }
-
-    fn check<V: Serialize + serde::de::DeserializeOwned>(text: &str) {
-        let value: V = serde_json::from_str(text).unwrap();
-        assert_eq!(serde_json::to_string(&value).unwrap(), text);
     }
 }

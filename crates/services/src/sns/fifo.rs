@@ -250,14 +250,11 @@ fn number(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::golden::check;
 
     /// Rows as the first release wrote them: these texts must stay readable for ever.
     #[test]
     fn rows_are_written_and_read_as_in_their_first_version() {
-        fn check<V: Serialize + serde::de::DeserializeOwned>(text: &str) {
-            let value: V = serde_json::from_str(text).unwrap();
-            assert_eq!(serde_json::to_string(&value).unwrap(), text);
-        }
         check::<Deduplicated>(r#"{"message_id":"m","sequence":10000000000000000001,"at":1}"#);
         check::<DeduplicatedName>(
             r#"{"topic":"arn:aws:sns:eu-west-1:111122223333:t.fifo","group":"g","id":"d"}"#,

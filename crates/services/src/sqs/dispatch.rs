@@ -111,6 +111,10 @@ impl Service for Sqs {
         "sqs"
     }
 
+    fn checks_values(&self) -> bool {
+        true
+    }
+
     fn operations(&self) -> &'static [Operation] {
         OPERATIONS
     }

@@ -6,38 +6,26 @@
 //!
 //! `CAIRN_SEED=n cargo test -p cairn-store --test it log_power` runs one seed again.
 
-use std::collections::BTreeMap;
 use std::env;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use cairn_core::Timestamp;
 use cairn_store::disk::Disk;
 use cairn_store::log::{LogSettings, SegmentLog};
 use cairn_store::{Entry, EntryKind, EventLog, LogError, LogPosition};
 use cairn_testkit::Chance;
-use cairn_testkit::disk::{DiskFaults, FAULTS, Machine, SimDisk};
+use cairn_testkit::disk::{Machine, SimDisk};
 use prometheus::Registry;
+
+use crate::faults::{self, Faults};
 
 /// How many seeds an ordinary test run takes.
 const SEEDS: u64 = 1000;
 const STEPS: usize = 60;
 const DIRECTORY: &str = "/data/log";
-
-/// Which faults strike, how often.
-struct Faults {
-    chance: Mutex<Chance>,
-    per_mille: BTreeMap<&'static str, usize>,
-    off: AtomicBool,
-}
-
-impl DiskFaults for Faults {
-    fn strikes(&self, kind: &'static str) -> bool {
-        !self.off.load(Ordering::SeqCst) && self.chance.lock().unwrap().strikes(self.per_mille[kind])
-    }
-}
 
 struct Process {
     dead: Arc<AtomicBool>,
@@ -63,12 +51,7 @@ struct Run {
 impl Run {
     fn new(seed: u64) -> Self {
         let mut chance = Chance(seed);
-        let rates = [0, 0, 0, 5, 30];
-        let per_mille = FAULTS.into_iter().map(|kind| (kind, chance.pick(&rates))).collect();
-        let faults = Faults { chance: Mutex::new(Chance(chance.next())), per_mille, off: false.into() };
-        let faults = Arc::new(faults);
-        let machine = Machine::new(chance.next(), faults.clone());
-        machine.make_directory(Path::new("/data"));
+        let (machine, faults) = faults::machine(&mut chance);
         Self {
             chance,
             faults,

@@ -5,6 +5,7 @@
 mod blobs;
 mod catalog;
 mod crash;
+mod faults;
 mod golden;
 mod history;
 mod log;

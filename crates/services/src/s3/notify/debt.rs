@@ -122,9 +122,9 @@ pub(super) fn owed_key(destination: &Destination, sequence: u64, configuration: 
 #[cfg(test)]
 mod tests {
     use cairn_core::EventId;
-    use serde::de::DeserializeOwned;
 
     use super::*;
+    use crate::golden::check;
     use crate::s3::notify::{Cause, Kind, Origin};
 
     /// Rows as version 1 wrote them: a change that cannot read them needs a new version of the table.
@@ -170,10 +170,5 @@ mod tests {
             .unwrap();
         let (kept, dropped) = (Owed { events: 1, dropped: 0 }, Owed { events: 0, dropped: 1 });
         assert_eq!(outcomes, [kept, dropped, kept]);
-    }
-
-    fn check<V: Serialize + DeserializeOwned>(text: &str) {
-        let value: V = serde_json::from_str(text).unwrap();
-        assert_eq!(serde_json::to_string(&value).unwrap(), text);
     }
 }

@@ -3,13 +3,12 @@
 
 mod known;
 
-use std::collections::BTreeMap;
 use std::env;
 use std::error::Error;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,11 +19,12 @@ use cairn_store::queues::{
     Ask, Counts, DeadLetters, JournalQueues, NewMessage, QueueError, QueueSettings, Queues, Receipt,
     ReceiptFault, Received, Sent,
 };
-use cairn_testkit::disk::{DiskFaults, FAULTS, Machine, SimDisk};
+use cairn_testkit::disk::{Machine, SimDisk};
 use cairn_testkit::{Chance, SteppedQueues};
 use prometheus::Registry;
 
 use self::known::Known;
+use crate::faults::{self, Faults};
 use crate::queues::key;
 
 /// How many seeds an ordinary test run takes, and how many kills and trims that comes to at least.
@@ -44,19 +44,6 @@ const RECEIVES_MAX: u32 = 3;
 /// How often servers were killed, in all seeds, and how often they let go of old segments.
 static KILLS: AtomicU64 = AtomicU64::new(0);
 static TRIMS: AtomicU64 = AtomicU64::new(0);
-
-/// Which faults strike, how often.
-struct Faults {
-    chance: Mutex<Chance>,
-    per_mille: BTreeMap<&'static str, usize>,
-    off: AtomicBool,
-}
-
-impl DiskFaults for Faults {
-    fn strikes(&self, kind: &'static str) -> bool {
-        !self.off.load(Ordering::SeqCst) && self.chance.lock().unwrap().strikes(self.per_mille[kind])
-    }
-}
 
 struct Process {
     dead: Arc<AtomicBool>,
@@ -108,12 +95,7 @@ struct Run {
 impl Run {
     fn new(seed: u64) -> Self {
         let mut chance = Chance(seed);
-        let rates = [0, 0, 0, 5, 30];
-        let per_mille = FAULTS.into_iter().map(|kind| (kind, chance.pick(&rates))).collect();
-        let faults = Faults { chance: Mutex::new(Chance(chance.next())), per_mille, off: false.into() };
-        let faults = Arc::new(faults);
-        let machine = Machine::new(chance.next(), faults.clone());
-        machine.make_directory(Path::new("/data"));
+        let (machine, faults) = faults::machine(&mut chance);
         Self {
             chance,
             faults,
