@@ -16,6 +16,7 @@ mod serve;
 mod settings;
 mod stages;
 mod system;
+mod watching;
 
 use std::error::Error;
 use std::io::IsTerminal;

@@ -13,7 +13,8 @@ use cairn_services::iam::{Iam, RootCredentials};
 use cairn_services::kms::Kms;
 use cairn_services::organizations::Organizations;
 use cairn_services::s3::{LifecycleStage, ObjectKeys, S3, S3Control, Sinks};
-use cairn_services::sts::Sts;
+use cairn_services::sinks::Switchboard;
+use cairn_services::sts::{ServiceRoles, Sts};
 use cairn_store::blobs::FileBlobs;
 use cairn_store::catalog::sqlite::SqliteCatalog;
 use cairn_store::history::{SegmentHistory, SegmentSettings};
@@ -44,6 +45,7 @@ use crate::root_key;
 use crate::settings::Settings;
 use crate::stages::{Behind, Stages};
 use crate::system::{SystemClock, SystemEntropy};
+use crate::watching::{self, Watching};
 
 /// How often the disk is looked at.
 const DISK_INTERVAL: Duration = Duration::from_secs(1);
@@ -107,6 +109,8 @@ pub(crate) struct Ground {
     pub(crate) space: Arc<SpaceWatch>,
     /// Wakes the stages.
     pub(crate) wake: Arc<Notify>,
+    /// Where services send to one another.
+    pub(crate) switchboard: Switchboard,
 }
 
 /// The services that others than the door use.
@@ -116,6 +120,7 @@ struct Services {
     s3: Arc<S3>,
     blobs: FileBlobs,
     messaging: Messaging,
+    watching: Watching,
     /// Where trails announce.
     topic: Arc<dyn Topic>,
     keys: SigningKeys,
@@ -213,6 +218,7 @@ async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground,
         history: Arc::new(history),
         ingest: Arc::new(ingest),
         wake: Arc::default(),
+        switchboard: Switchboard::default(),
     })
 }
 
@@ -280,25 +286,31 @@ async fn open_services(
         queues: Some(Arc::clone(&messaging.sqs) as _),
         topics: Some(Arc::clone(&messaging.sns) as _),
     };
+    let iam = Arc::new(Iam::new(
+        ground.catalog.clone(),
+        Arc::clone(clock),
+        Arc::clone(entropy),
+        ground.sealer.clone(),
+    ));
+    let (time, chance) = (Arc::clone(clock), Arc::clone(entropy));
+    let s3 = S3::new(
+        ground.catalog.clone(),
+        Arc::new(blobs.clone()),
+        Arc::clone(&time),
+        Arc::clone(&chance),
+        keys,
+    )
+    .with_lifecycle_day(settings.lifecycle_day)
+    .notifying(sinks);
+    let roles = ServiceRoles::new(Arc::clone(&iam), ground.sealer.clone(), time, chance);
+    ground.switchboard.plug_roles(Arc::new(roles));
+    ground.switchboard.plug_queues(Arc::clone(&messaging.sqs) as _);
+    ground.switchboard.plug_topics(Arc::clone(&messaging.sns) as _);
     Ok(Services {
-        iam: Arc::new(Iam::new(
-            ground.catalog.clone(),
-            Arc::clone(clock),
-            Arc::clone(entropy),
-            ground.sealer.clone(),
-        )),
+        iam,
         kms: Arc::clone(&kms),
-        s3: Arc::new(
-            S3::new(
-                ground.catalog.clone(),
-                Arc::new(blobs.clone()),
-                Arc::clone(clock),
-                Arc::clone(entropy),
-                keys,
-            )
-            .with_lifecycle_day(settings.lifecycle_day)
-            .notifying(sinks),
-        ),
+        s3: Arc::new(s3),
+        watching: watching::open(ground)?,
         blobs,
         topic: Arc::new(cloudtrail::Topics::new(Arc::clone(&messaging.sns) as _)),
         messaging,
@@ -347,7 +359,7 @@ fn open_door(
         organizations.followed_by_trails(Arc::clone(&ground.log), Arc::new(move || wake.notify_waiters())),
     );
     services.iam.bind_by(Arc::clone(&organizations) as _);
-    let embedded: Vec<Arc<dyn Service>> = vec![
+    let mut embedded: Vec<Arc<dyn Service>> = vec![
         Arc::new(cloudtrail),
         Arc::new(CloudTrailData::new(ground.catalog.clone(), Arc::clone(&ground.ingest))),
         Arc::clone(&services.s3) as _,
@@ -359,6 +371,7 @@ fn open_door(
         Arc::clone(&services.messaging.sns) as _,
         Arc::clone(&sts) as _,
     ];
+    embedded.extend(services.watching.services.iter().cloned());
     let front = Front::new(FrontSettings {
         s3_hosts: settings.s3_hosts.clone(),
         buffered_body_bytes_max: BUFFERED_BODY_BYTES_MAX,
@@ -435,6 +448,7 @@ async fn start_stages(
     let behind = Behind { history, delivery, intents, ingest, reports, lifecycle };
     running.start_trim(settings.delivery_interval, Arc::clone(log), behind);
     services.messaging.start_stages(&mut running, clock);
+    services.watching.start_stages(&mut running, ground);
     start_housekeeping(&mut running, ground, services);
     Ok(running)
 }

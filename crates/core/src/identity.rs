@@ -116,6 +116,22 @@ pub struct WebIdentity {
 }
 
 impl Session {
+    /// A session that nothing more is said of.
+    #[must_use]
+    pub fn between(created: Timestamp, expires: Timestamp) -> Self {
+        Self {
+            created,
+            expires,
+            mfa_authenticated: false,
+            source_identity: None,
+            tags: Vec::new(),
+            transitive_tag_keys: Vec::new(),
+            web_identity: None,
+            policy: None,
+            policy_arns: Vec::new(),
+        }
+    }
+
     /// Whether session policies bind: they allow nothing by themselves and limit what else is allowed.
     #[must_use]
     pub fn has_policies(&self) -> bool {

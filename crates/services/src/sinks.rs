@@ -3,11 +3,22 @@
 //! On the road: SNS puts into queues for a topic, S3 into both for a bucket, CloudTrail publishes for a trail. Such sends
 //! do not go through the front door. Invariant: what nothing allows the service is refused, also within one account.
 
+mod sender;
+mod switchboard;
+mod watching;
+
 use async_trait::async_trait;
 use cairn_core::policy::{Document, Outcome, Request, Requester, evaluate};
 use cairn_core::{AccountId, Region, Timestamp};
 use cairn_wire::AwsError;
 use serde::{Deserialize, Serialize};
+
+pub use sender::{AsRole, Roles, Sender, pass_role};
+pub use switchboard::Switchboard;
+pub use watching::{
+    BusEvent, BusSink, FirehoseSink, FunctionSink, LogLine, LogSink, MetricDatum, MetricSink, NewObject,
+    ObjectSink, StreamRecord, StreamSink, as_service,
+};
 
 /// In whose name something is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

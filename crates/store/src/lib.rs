@@ -7,6 +7,7 @@ pub mod blobs;
 pub mod catalog;
 pub mod disk;
 pub mod history;
+pub mod lines;
 pub mod log;
 mod metrics;
 pub mod queues;

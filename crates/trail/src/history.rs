@@ -191,7 +191,7 @@ fn history_events(entries: &[(LogPosition, Entry)]) -> (Vec<HistoryEvent>, Vec<(
     let mut undecodable = Vec::new();
     for (position, entry) in entries {
         match entry.kind {
-            EntryKind::Intent | EntryKind::Queue => {}
+            EntryKind::Intent | EntryKind::Journal => {}
             EntryKind::Event | EntryKind::Ingested => match history_event(*position, &entry.payload) {
                 Ok(event) => events.extend(event),
                 Err(error) => {

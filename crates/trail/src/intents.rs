@@ -104,7 +104,7 @@ pub async fn unsettled(log: &dyn EventLog, catalog: &Catalog) -> Result<Unsettle
         for (position, entry) in entries {
             match entry.kind {
                 // What a producer sent cannot settle a call of this server's, whatever eventID it has.
-                EntryKind::Ingested | EntryKind::Queue => {}
+                EntryKind::Ingested | EntryKind::Journal => {}
                 EntryKind::Event if open.is_empty() => {}
                 EntryKind::Event => drop(event_id(&entry.payload).and_then(|id| open.remove(&*id))),
                 EntryKind::Intent => match decode(&entry.payload) {

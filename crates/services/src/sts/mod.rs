@@ -16,6 +16,7 @@ mod limits;
 mod message;
 mod providers;
 mod record;
+mod service_roles;
 mod sessions;
 mod tokens;
 mod web_identity;
@@ -31,6 +32,7 @@ use serde_json::{Value, json};
 pub use identities::{Identities, ProviderFacts, RoleFacts};
 pub(crate) use limits::check as check_session;
 pub use providers::{Fetch, FetchError};
+pub use service_roles::ServiceRoles;
 pub use sessions::{Found, Sessions};
 pub use tokens::{OpenedToken, TemporaryCredentials, Tokens, account_of_temporary_key};
 

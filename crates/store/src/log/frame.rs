@@ -30,7 +30,7 @@ const MAGIC: [u8; 8] = *b"CAIRNLOG";
 const KIND_EVENT: u8 = 1;
 const KIND_INTENT: u8 = 2;
 const KIND_INGESTED: u8 = 3;
-const KIND_QUEUE: u8 = 4;
+const KIND_JOURNAL: u8 = 4;
 const KIND_SEAL: u8 = 255;
 /// The bit of `group` that says that the append goes on.
 const APPEND_GOES_ON: u32 = 1 << 31;
@@ -110,7 +110,7 @@ impl Frame {
             KIND_EVENT => FrameKind::Entry(EntryKind::Event),
             KIND_INTENT => FrameKind::Entry(EntryKind::Intent),
             KIND_INGESTED => FrameKind::Entry(EntryKind::Ingested),
-            KIND_QUEUE => FrameKind::Entry(EntryKind::Queue),
+            KIND_JOURNAL => FrameKind::Entry(EntryKind::Journal),
             KIND_SEAL => FrameKind::Seal,
             _ => return None,
         };
@@ -157,7 +157,7 @@ pub(super) fn encode_entry(
         EntryKind::Event => KIND_EVENT,
         EntryKind::Intent => KIND_INTENT,
         EntryKind::Ingested => KIND_INGESTED,
-        EntryKind::Queue => KIND_QUEUE,
+        EntryKind::Journal => KIND_JOURNAL,
     };
     encode(buffer, place, kind, recorded_at, payload);
 }
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_frame_keeps_its_kind() {
-        for kind in [EntryKind::Event, EntryKind::Intent, EntryKind::Ingested, EntryKind::Queue] {
+        for kind in [EntryKind::Event, EntryKind::Intent, EntryKind::Ingested, EntryKind::Journal] {
             let mut bytes = Vec::new();
             let place = Place { position: 0, group_index: 0, append_goes_on: false };
             encode_entry(&mut bytes, place, kind, Timestamp::EPOCH, b"{}");

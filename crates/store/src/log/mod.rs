@@ -28,8 +28,9 @@ pub enum EntryKind {
     Ingested,
     /// What is about to be done, written down before it is: no consumer's business but that of whoever settles it.
     Intent,
-    /// A record of the queues' journal, which is a log of its own. In an event log it is nobody's business.
-    Queue,
+    /// A record of a journal, which is a log of its own: of queues, log lines, streams. In an event log it is nobody's
+    /// business.
+    Journal,
 }
 
 /// One entry of the log.

@@ -220,7 +220,7 @@ impl Committer {
     async fn append(&self, records: &[Record]) -> Result<Vec<Applied>, LogError> {
         let encoded: Vec<Bytes> = records.iter().map(Record::encode).collect();
         let sizes: Vec<u32> = encoded.iter().map(size_bytes).collect();
-        let entry = |payload| Entry { kind: EntryKind::Queue, recorded_at: Timestamp::EPOCH, payload };
+        let entry = |payload| Entry { kind: EntryKind::Journal, recorded_at: Timestamp::EPOCH, payload };
         let timer = self.metrics.commit_seconds.start_timer();
         let mut append = self.log.append(encoded.into_iter().map(entry).collect());
         let first = poll_fn(|context| {

@@ -235,7 +235,7 @@ async fn read_journal(log: &SegmentLog, dir: &Path) -> Result<State, QueueError>
         let read = log.read(position, usize::MAX, OPEN_SIZE_BYTES).await;
         let page = read.map_err(|source| JournalError::Open { dir: dir(), source })?;
         for (at, entry) in page {
-            let kind = if entry.kind == EntryKind::Queue { Ok(()) } else { Err(RecordError::Damaged) };
+            let kind = if entry.kind == EntryKind::Journal { Ok(()) } else { Err(RecordError::Damaged) };
             let record = kind.and_then(|()| Record::decode(&entry.payload));
             let record =
                 record.map_err(|source| JournalError::Record { dir: dir(), position: at.0, source })?;

@@ -81,7 +81,7 @@ impl Plan {
     fn add(&mut self, trail: &Trail, position: LogPosition, entry: &Entry, bytes_max: usize) -> bool {
         match entry.kind {
             EntryKind::Event | EntryKind::Ingested => {}
-            EntryKind::Intent | EntryKind::Queue => {
+            EntryKind::Intent | EntryKind::Journal => {
                 self.to = LogPosition(position.0 + 1);
                 return true;
             }
