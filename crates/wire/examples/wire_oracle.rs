@@ -83,7 +83,7 @@ async fn answer(front: &Front, question: Question) -> Value {
                 return json!({"failed": "no such operation"});
             };
             let body = body.map(|body| Body::from_bytes(bytes(&body)));
-            response(exchange.encode(Reply { result, body, status: None }, &request_id())).await
+            response(exchange.encode(Reply { result, body, ..Reply::default() }, &request_id())).await
         }
         Question::EncodeError { service, operation, protocol, code, message, status } => {
             let Some(exchange) = Exchange::for_operation(&service, &operation, named(&protocol)) else {

@@ -11,6 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::event_stream::Events;
+
 /// One decoded call, whatever protocol it came in.
 #[derive(Debug)]
 pub struct Call {
@@ -142,14 +144,29 @@ impl BodySource for Whole {
 }
 
 /// What a handler answers.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Reply {
     /// The output, an object of the model's member names, in the same conventions as [`Call::params`].
     pub result: Value,
     /// The streaming payload member, where the operation's output has one.
     pub body: Option<Body>,
+    /// The stream of events, where the operation's output has one.
+    pub events: Option<Box<dyn Events>>,
     /// An HTTP status other than the model's, such as 206 for a part of an object.
     pub status: Option<u16>,
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { result, body, events, status } = self;
+        let events = events.is_some();
+        f.debug_struct("Reply")
+            .field("result", result)
+            .field("body", body)
+            .field("events", &events)
+            .field("status", status)
+            .finish()
+    }
 }
 
 impl Reply {

@@ -6,12 +6,14 @@
 pub mod call;
 mod codec;
 mod constraints;
+pub mod event_stream;
 pub mod front;
 pub mod model;
 pub mod recorded;
 pub mod sigv4;
 
 pub use call::{AwsError, Body, BodyError, BodySource, Call, Reply, RequestFacts};
+pub use event_stream::{Event, Events};
 pub use front::{
     BodyNeed, Checks, Exchange, Front, FrontSettings, Opening, Payload, Rejection, ReplyBody, Signing,
 };

@@ -40,7 +40,7 @@ impl S3 {
         let found = &opened.found;
         let key = self.key_for(caller, &found.bucket, &found.object.encryption).await?;
         let body = self.body_of(opened, answer.range.offset_bytes, answer.range.length_bytes, key);
-        Ok(Reply { result: answer.result, body: Some(body), status: answer.status })
+        Ok(Reply { result: answer.result, body: Some(body), status: answer.status, ..Reply::default() })
     }
 
     pub(super) async fn head_object(&self, caller: &Caller, call: &Call) -> Result<Reply, Failure> {
@@ -52,7 +52,7 @@ impl S3 {
         let with_pieces = params.has("PartNumber");
         let found = self.look_up(params.bucket(), params.key(), params.version_id(), with_pieces).await?;
         let answer = answer(&found, params, caller.now)?;
-        Ok(Reply { result: answer.result, body: None, status: answer.status })
+        Ok(Reply { result: answer.result, status: answer.status, ..Reply::default() })
     }
 }
 
@@ -179,7 +179,7 @@ fn builtin_object(caller: &Caller, params: Params<'_>, with_body: bool) -> Resul
         bytes = bytes.slice(start..start + usize::try_from(range.length_bytes).unwrap_or_default());
     }
     let body = with_body.then(|| Body::from_bytes(bytes));
-    Ok(Reply { result, body, status: range.map(|_| 206) })
+    Ok(Reply { result, body, status: range.map(|_| 206), ..Reply::default() })
 }
 
 #[cfg(test)]

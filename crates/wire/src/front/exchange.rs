@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::error_document;
 use crate::codec::{cbor, json, query, rest, xml};
+use crate::event_stream::{self, Events};
 use crate::model::{Kind, Location, Member, Models, Operation, Protocol, Service, Shape};
 use crate::{AwsError, Body, Reply};
 
@@ -158,7 +159,7 @@ impl Exchange {
             let error = AwsError::internal("a reply to a request without operation");
             return self.encode_error(&error, request_id, "");
         };
-        let Reply { result, body, status } = reply;
+        let Reply { result, body, events, status } = reply;
         let result = match result {
             Value::Object(result) => result,
             _ => Map::new(),
@@ -185,10 +186,41 @@ impl Exchange {
                 self.rest_body(service, operation, &result)
             }
         };
+        if let Some(events) = events {
+            return self.respond_events(status, headers, whole, events);
+        }
         match body {
             Some(body) => self.respond_stream(status, headers, body),
             None => self.respond(status, headers, whole),
         }
+    }
+
+    /// The reply goes on: `whole` is what the first frame says, in the protocols that have one.
+    fn respond_events(
+        &self,
+        status: u16,
+        mut headers: HeaderMap,
+        whole: RestBody,
+        events: Box<dyn Events>,
+    ) -> Response<ReplyBody> {
+        let members =
+            self.service.zip(self.operation).and_then(|(service, operation)| service.output(operation));
+        let stream = members.and_then(|output| output.members().iter().find(|member| member.is_event_stream));
+        let (Some(service), Some(stream)) = (self.service, stream) else {
+            tracing::error!(operation = self.operation(), "a reply has events, and the model has none");
+            return self.respond(status, headers, whole);
+        };
+        let is_rest = matches!(self.protocol, Protocol::RestJson | Protocol::RestXml);
+        rest::set(&mut headers, CONTENT_TYPE.as_str(), event_stream::MEDIA_TYPE);
+        let frames = event_stream::Frames {
+            service,
+            protocol: self.protocol,
+            content_type: if is_rest { "application/json" } else { whole.content_type },
+            stream: service.shape(stream.shape),
+            first: (!is_rest).then(|| event_stream::initial_response(whole.content_type, &whole.bytes)),
+            events: Some(events),
+        };
+        self.respond_stream(status, headers, Body::new(frames, None))
     }
 
     /// The error in the caller's protocol. `resource` is what S3 shows as the error's `Resource`: the request's path.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::Reply;
+use crate::{Event, Events, Reply};
 
 fn exchange(service: &str, request: &str) -> Exchange {
     match Sent::new(service, request).call() {
@@ -177,7 +177,12 @@ fn replies_without_body_have_none() {
 fn objects_are_streamed_with_their_length_and_type() {
     let ids = s3_ids();
     let stream = |status, result| {
-        let reply = Reply { result, status, body: Some(Body::from_bytes(Bytes::from_static(b"hello"))) };
+        let reply = Reply {
+            result,
+            status,
+            body: Some(Body::from_bytes(Bytes::from_static(b"hello"))),
+            ..Reply::default()
+        };
         text(exchange("s3", "GET /b/k").encode(reply, &request_id()))
     };
     assert_eq!(
@@ -248,4 +253,58 @@ fn sqs_answers_in_the_protocol_that_it_was_asked_in() {
         &missing,
         &format!("400\n{ID}content-type: text/xml\ncontent-length: {}\n\n{xml}", xml.len()),
     );
+}
+
+/// Gives what it holds, the last first.
+struct Given(Vec<Result<Event, AwsError>>);
+
+#[async_trait::async_trait]
+impl Events for Given {
+    async fn next(&mut self) -> Option<Result<Event, AwsError>> {
+        self.0.pop()
+    }
+}
+
+/// The payloads of a body's frames, each after what its headers say in their order.
+fn frames(response: http::Response<ReplyBody>) -> Vec<String> {
+    let ReplyBody::Stream(mut body) = response.into_parts().1 else { panic!("the reply has ended") };
+    let (runtime, mut said) = (tokio::runtime::Builder::new_current_thread().build().unwrap(), Vec::new());
+    while let Some(frame) = runtime.block_on(body.next()) {
+        let frame = frame.unwrap();
+        let headers_end = 12 + u32::from_be_bytes(frame[4..8].try_into().unwrap()) as usize;
+        let (mut headers, mut texts) = (&frame[12..headers_end], Vec::new());
+        while !headers.is_empty() {
+            let name_end = 1 + usize::from(headers[0]);
+            let value = name_end + 3;
+            let length = usize::from(u16::from_be_bytes([headers[name_end + 1], headers[name_end + 2]]));
+            texts.push(String::from_utf8_lossy(&headers[value..value + length]).into_owned());
+            headers = &headers[value + length..];
+        }
+        let payload = String::from_utf8_lossy(&frame[headers_end..frame.len() - 4]);
+        said.push(format!("{} {payload}", texts.join(" ")));
+    }
+    said
+}
+
+#[test]
+fn events_are_framed_one_after_the_other_and_end_with_their_exception() {
+    let request = "POST /\nx-amz-target: Logs_20140328.StartLiveTail\n\n{\"logGroupIdentifiers\":[\"a\"]}";
+    let update = json!({"sessionResults": [{"message": "m", "timestamp": 5}], "unknown": 1});
+    let tail = |last| {
+        let events = Given(vec![Err(last), Ok(Event { name: "sessionUpdate", value: update.clone() })]);
+        let reply = Reply { events: Some(Box::new(events)), ..Reply::default() };
+        let response = exchange("logs", request).encode(reply, &request_id());
+        assert_eq!(response.headers()["content-type"], "application/vnd.amazon.eventstream");
+        frames(response)
+    };
+    let json = "application/x-amz-json-1.1";
+    let begun = [
+        format!("event initial-response {json} {{}}"),
+        format!("event sessionUpdate {json} {{\"sessionResults\":[{{\"message\":\"m\",\"timestamp\":5}}]}}"),
+    ];
+    let ended = tail(AwsError::invalid("SessionTimeoutException", "over"));
+    assert_eq!(ended[..2], begun);
+    assert_eq!(ended[2..], [format!("exception SessionTimeoutException {json} {{\"message\":\"over\"}}")]);
+    let failed = tail(AwsError::invalid("Unheard", "of"));
+    assert_eq!(failed[2..], ["error Unheard of ".to_owned()]);
 }
