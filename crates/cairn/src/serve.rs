@@ -303,13 +303,15 @@ async fn open_services(
     .with_lifecycle_day(settings.lifecycle_day)
     .notifying(sinks);
     let roles = ServiceRoles::new(Arc::clone(&iam), ground.sealer.clone(), time, chance);
+    let s3 = Arc::new(s3);
+    ground.switchboard.plug_objects(Arc::clone(&s3) as _);
     ground.switchboard.plug_roles(Arc::new(roles));
     ground.switchboard.plug_queues(Arc::clone(&messaging.sqs) as _);
     ground.switchboard.plug_topics(Arc::clone(&messaging.sns) as _);
     Ok(Services {
         iam,
         kms: Arc::clone(&kms),
-        s3: Arc::new(s3),
+        s3,
         watching: watching::open(ground)?,
         blobs,
         topic: Arc::new(cloudtrail::Topics::new(Arc::clone(&messaging.sns) as _)),

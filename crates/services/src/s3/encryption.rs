@@ -113,7 +113,8 @@ impl Asked {
         }
     }
 
-    fn of_bucket(bucket: &Bucket) -> Self {
+    /// What the bucket asks for where a request does not say.
+    pub(super) fn of_bucket(bucket: &Bucket) -> Self {
         bucket.default_kms.as_ref().map_or(Self::Server, |kms| Self::Kms {
             key: kms.key.clone(),
             context: BTreeMap::new(),
@@ -189,13 +190,21 @@ impl S3 {
         bucket: &Bucket,
         encryption: &Encryption,
     ) -> Result<Option<DataKey>, Failure> {
+        self.key_as(&asker(caller, bucket, Vec::new()), encryption).await
+    }
+
+    /// The same, asked for in the name of `asker`.
+    pub(super) async fn key_as(
+        &self,
+        asker: &Asker,
+        encryption: &Encryption,
+    ) -> Result<Option<DataKey>, Failure> {
         match encryption {
             Encryption::Clear => Ok(None),
             Encryption::Server => Ok(Some(self.keys.server_key)),
             Encryption::Kms(kms) => {
                 let blob = STANDARD.decode(&kms.data_key_base64).map_err(AwsError::internal)?;
-                let asker = asker(caller, bucket, Vec::new());
-                let key = self.keys.data_keys.decrypt(&asker, &blob, &kms.context).await.map_err(of_kms)?;
+                let key = self.keys.data_keys.decrypt(asker, &blob, &kms.context).await.map_err(of_kms)?;
                 Ok(Some(key))
             }
         }

@@ -32,6 +32,7 @@ mod name;
 mod notify;
 mod object_lock;
 mod object_settings;
+mod object_sink;
 mod operations;
 mod params;
 mod parts;

@@ -169,11 +169,17 @@ impl Origin {
     pub(super) fn of(caller: &Caller, call: &Call) -> Self {
         let trace_header =
             call.request.headers.iter().find(|(name, _)| name == "x-amzn-trace-id").map(|(_, value)| value);
+        let trace_header = trace_header.filter(|text| text.len() <= TRACE_HEADER_SIZE_BYTES_MAX).cloned();
+        Self { trace_header, ..Self::of_caller(caller) }
+    }
+
+    /// Somebody who acts inside the server, without a call.
+    pub(super) fn of_caller(caller: &Caller) -> Self {
         Self {
             principal_id: principal_id(&caller.principal),
             source: shown_ip(caller.source_ip),
             request_id: caller.request_id.clone(),
-            trace_header: trace_header.filter(|text| text.len() <= TRACE_HEADER_SIZE_BYTES_MAX).cloned(),
+            trace_header: None,
         }
     }
 

@@ -9,6 +9,7 @@ mod listing;
 mod multipart;
 mod notifications;
 mod notifications_simulation;
+mod object_sink;
 mod objects;
 mod recorded;
 mod versions;
