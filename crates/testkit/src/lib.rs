@@ -1,4 +1,4 @@
-//! What tests hand in for the clock, for randomness, for the disk, for the catalog and for the event log. Dev-dependencies only.
+//! What tests hand in for the clock, for randomness, for the disk, for the catalog, for the event log and for log lines. Dev-dependencies only.
 //!
 //! Unit tests inside cairn-core and cairn-store see other types than this crate does; it is for integration tests and
 //! for the crates above them.
@@ -8,6 +8,7 @@ mod chance;
 pub mod disk;
 mod events;
 mod fixtures;
+mod lines;
 mod log;
 mod queues;
 mod seal;
@@ -16,6 +17,7 @@ pub use catalog::memory_catalog;
 pub use chance::Chance;
 pub use events::{SAMPLE_ACCOUNT, SampleEvents};
 pub use fixtures::fixtures;
+pub use lines::memory_lines;
 pub use log::memory_log;
 pub use queues::{SteppedQueues, memory_queues};
 pub use seal::fixed_sealer;
