@@ -26,7 +26,9 @@ release:
 clients: $(VENV)/.installed
 
 $(VENV)/.installed: compat/requirements.txt
-	$(PYTHON) -m venv $(VENV)
+	@# Debian keeps what makes virtual environments in a package of its own.
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); apt-get update --quiet=2; \
+		apt-get install --yes --quiet=2 --no-install-recommends python3-venv && $(PYTHON) -m venv $(VENV); }
 	$(PIP) install -r compat/requirements.txt
 	touch $@
 
