@@ -11,6 +11,7 @@ mod failure;
 mod golden;
 pub mod iam;
 pub mod kms;
+pub mod logs;
 pub mod organizations;
 pub mod s3;
 pub mod service;
