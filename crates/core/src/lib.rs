@@ -5,6 +5,7 @@
 
 pub mod digest;
 pub mod entropy;
+pub mod event_pattern;
 pub mod filter_policy;
 pub mod id;
 pub mod identity;

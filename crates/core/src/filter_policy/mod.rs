@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use crate::pattern::{Member, Members, PatternError, Rule, Scalar, compile};
+use crate::pattern::{Dialect, Member, Members, PatternError, Rule, Scalar, compile};
 
 #[cfg(test)]
 mod tests;
@@ -106,7 +106,7 @@ impl FilterPolicy {
             return Ok(Self { scope, rule: None });
         }
         // AWS's errors quote the policy without the space in it.
-        let members = compile(&value.to_string())?;
+        let members = compile(&value.to_string(), Dialect::FilterPolicy)?;
         if scope == FilterPolicyScope::MessageAttributes && is_nested(&members) {
             return Err(FilterPolicyError::Nested);
         }

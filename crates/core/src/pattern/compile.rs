@@ -3,10 +3,21 @@
 use std::net::IpAddr;
 
 use super::anything_but::AnythingBut;
+use super::decimal::Decimal;
 use super::error::PatternError;
-use super::leaf::Pattern;
+use super::events;
+use super::leaf::{Pattern, address_of};
 use super::numeric::{End, Millionths, NumericRange};
-use super::tokens::{Token, Tokens};
+use super::tokens::{MALFORMED, Token, Tokens};
+
+/// Which service's patterns: EventBridge's know more operators, and other numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// SNS's filter policies.
+    FilterPolicy,
+    /// EventBridge's event patterns.
+    EventPattern,
+}
 
 /// The deepest nesting of members.
 const DEPTH_MAX: usize = 100;
@@ -24,8 +35,8 @@ const RESERVED: [&str; 9] = [
     "cidr",
     "wildcard",
 ];
-const ONE_KEY: &str = "Only one key allowed in match expression";
-const TOO_MANY_ELEMENTS: &str = "Too many elements in numeric expression";
+pub(super) const ONE_KEY: &str = "Only one key allowed in match expression";
+pub(super) const TOO_MANY_ELEMENTS: &str = "Too many elements in numeric expression";
 
 /// What is asked of an object.
 pub type Members = Vec<Member>;
@@ -45,12 +56,17 @@ pub enum Member {
 ///
 /// # Errors
 /// Where it is no pattern.
-pub fn compile(text: &str) -> Result<Members, PatternError> {
-    let mut tokens = Tokens::new(text);
+pub fn compile(text: &str, dialect: Dialect) -> Result<Members, PatternError> {
+    let mut tokens = Tokens::new(text, dialect);
     if tokens.next()? != Token::StartObject {
         return Err(tokens.error("Filter is not an object"));
     }
-    read_members(&mut tokens, false, 1)
+    let members = read_members(&mut tokens, false, 1)?;
+    // The tokens are read as far as a pattern needs them: not that numbers are numbers, nor what stands behind the end.
+    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        Ok(_) => Ok(members),
+        Err(_) => Err(PatternError::new(MALFORMED)),
+    }
 }
 
 fn read_members(tokens: &mut Tokens<'_>, is_in_or: bool, depth: usize) -> Result<Members, PatternError> {
@@ -107,8 +123,8 @@ fn read_values(tokens: &mut Tokens<'_>) -> Result<Vec<Pattern>, PatternError> {
         patterns.push(match tokens.next()? {
             Token::EndArray => break,
             Token::StartObject => read_expression(tokens)?,
-            Token::Text => Pattern::Text(tokens.text()?),
-            Token::Number => Pattern::Number(tokens.text()?),
+            Token::Text => text_or_address(tokens.text()?),
+            Token::Number => read_exact_number(tokens)?,
             Token::True => Pattern::Boolean(true),
             Token::False => Pattern::Boolean(false),
             Token::Null => Pattern::Null,
@@ -121,6 +137,21 @@ fn read_values(tokens: &mut Tokens<'_>) -> Result<Vec<Pattern>, PatternError> {
     Ok(patterns)
 }
 
+fn text_or_address(text: String) -> Pattern {
+    address_of(&text).map_or(Pattern::Text(text), Pattern::Address)
+}
+
+fn read_exact_number(tokens: &mut Tokens<'_>) -> Result<Pattern, PatternError> {
+    let text = tokens.text()?;
+    Ok(match tokens.dialect() {
+        Dialect::FilterPolicy => Pattern::Number(text),
+        Dialect::EventPattern => {
+            let number = Decimal::of_text(&text);
+            Pattern::Decimal(text, number)
+        }
+    })
+}
+
 /// `{ "operator": operand }`, behind its brace.
 fn read_expression(tokens: &mut Tokens<'_>) -> Result<Pattern, PatternError> {
     if tokens.next()? != Token::Name {
@@ -129,8 +160,10 @@ fn read_expression(tokens: &mut Tokens<'_>) -> Result<Pattern, PatternError> {
     let operator = tokens.name().to_owned();
     let pattern = match operator.as_str() {
         "exactly" => Pattern::Text(read_text(tokens, "exact")?),
-        "prefix" => Pattern::Prefix(read_text(tokens, "prefix")?),
-        "suffix" => Pattern::Suffix(read_text(tokens, "suffix")?),
+        "prefix" | "suffix" => events::read_affix(tokens, &operator)?,
+        "wildcard" if tokens.dialect() == Dialect::EventPattern => {
+            Pattern::Wildcard(events::read_wildcard(tokens)?)
+        }
         "equals-ignore-case" => Pattern::EqualsIgnoreCase(read_text(tokens, "equals-ignore-case")?),
         // AWS calls it a prefix, too.
         "cidr" => read_cidr(&read_text(tokens, "prefix")?)?,
@@ -143,7 +176,10 @@ fn read_expression(tokens: &mut Tokens<'_>) -> Result<Pattern, PatternError> {
             if tokens.next()? != Token::StartArray {
                 return Err(tokens.error("Value of numeric must be an array."));
             }
-            let pattern = read_numeric(tokens)?;
+            let pattern = match tokens.dialect() {
+                Dialect::FilterPolicy => Pattern::Numeric(read_numeric(tokens, read_millionths)?),
+                Dialect::EventPattern => Pattern::DecimalRange(read_numeric(tokens, events::read_decimal)?),
+            };
             return end_expression(tokens, TOO_MANY_ELEMENTS).map(|()| pattern);
         }
         "anything-but" => return read_anything_but(tokens),
@@ -153,11 +189,11 @@ fn read_expression(tokens: &mut Tokens<'_>) -> Result<Pattern, PatternError> {
     Ok(pattern)
 }
 
-fn end_expression(tokens: &mut Tokens<'_>, otherwise: &str) -> Result<(), PatternError> {
+pub(super) fn end_expression(tokens: &mut Tokens<'_>, otherwise: &str) -> Result<(), PatternError> {
     if tokens.next()? == Token::EndObject { Ok(()) } else { Err(tokens.error(otherwise)) }
 }
 
-fn read_text(tokens: &mut Tokens<'_>, what: &str) -> Result<String, PatternError> {
+pub(super) fn read_text(tokens: &mut Tokens<'_>, what: &str) -> Result<String, PatternError> {
     if tokens.next()? == Token::Text {
         tokens.text()
     } else {
@@ -167,6 +203,9 @@ fn read_text(tokens: &mut Tokens<'_>, what: &str) -> Result<String, PatternError
 
 fn read_anything_but(tokens: &mut Tokens<'_>) -> Result<Pattern, PatternError> {
     let but = match tokens.next()? {
+        Token::StartObject if tokens.dialect() == Dialect::EventPattern => {
+            return events::read_anything_but(tokens);
+        }
         Token::StartObject => {
             if tokens.next()? != Token::Name {
                 return Err(tokens.error("Anything-But expression name not found"));
@@ -180,10 +219,13 @@ fn read_anything_but(tokens: &mut Tokens<'_>) -> Result<Pattern, PatternError> {
             }
             end_expression(tokens, ONE_KEY)?;
             end_expression(tokens, ONE_KEY)?;
-            return Ok(Pattern::AnythingBut(AnythingBut::Prefix(prefix)));
+            return Ok(Pattern::AnythingBut(AnythingBut::Prefixes(vec![prefix])));
         }
         Token::StartArray => read_anything_but_list(tokens)?,
         Token::Text => AnythingBut::Texts(vec![tokens.text()?]),
+        Token::Number if tokens.dialect() == Dialect::EventPattern => {
+            AnythingBut::Decimals(vec![events::read_decimal(tokens)?])
+        }
         Token::Number => AnythingBut::Numbers(vec![tokens.text()?]),
         _ => {
             let message = "Value of anything-but must be an array or single string/number value.";
@@ -195,11 +237,14 @@ fn read_anything_but(tokens: &mut Tokens<'_>) -> Result<Pattern, PatternError> {
 }
 
 fn read_anything_but_list(tokens: &mut Tokens<'_>) -> Result<AnythingBut, PatternError> {
-    let (mut texts, mut numbers) = (Vec::new(), Vec::new());
+    let (mut texts, mut numbers, mut decimals) = (Vec::new(), Vec::new(), Vec::new());
     loop {
         match tokens.next()? {
             Token::EndArray => break,
             Token::Text => texts.push(tokens.text()?),
+            Token::Number if tokens.dialect() == Dialect::EventPattern => {
+                decimals.push(events::read_decimal(tokens)?);
+            }
             Token::Number => {
                 let number = tokens.text()?;
                 Millionths::checked(&number).map_err(|error| tokens.error(error.to_string()))?;
@@ -211,17 +256,23 @@ fn read_anything_but_list(tokens: &mut Tokens<'_>) -> Result<AnythingBut, Patter
             }
         }
     }
-    match (texts.is_empty(), numbers.is_empty()) {
-        (false, true) => Ok(AnythingBut::Texts(texts)),
-        (true, false) => Ok(AnythingBut::Numbers(numbers)),
+    match (texts.is_empty(), numbers.is_empty(), decimals.is_empty()) {
+        (false, true, true) => Ok(AnythingBut::Texts(texts)),
+        (true, false, _) => Ok(AnythingBut::Numbers(numbers)),
+        (true, _, false) => Ok(AnythingBut::Decimals(decimals)),
         _ => Err(tokens.error(
             "Inside anything but list, either all values are number or string, mixed type is not supported",
         )),
     }
 }
 
+type Read<N> = fn(&mut Tokens<'_>) -> Result<N, PatternError>;
+
 /// `[ ">", 0, "<=", 5 ]`, behind its bracket.
-fn read_numeric(tokens: &mut Tokens<'_>) -> Result<Pattern, PatternError> {
+fn read_numeric<N: Copy + PartialOrd>(
+    tokens: &mut Tokens<'_>,
+    read: Read<N>,
+) -> Result<NumericRange<N>, PatternError> {
     if tokens.next()? != Token::Text {
         let message = format!("Invalid member in numeric match: {}", tokens.text()?);
         return Err(tokens.error(message));
@@ -233,23 +284,27 @@ fn read_numeric(tokens: &mut Tokens<'_>) -> Result<Pattern, PatternError> {
         ">" | ">=" | "<" | "<=" => operator.as_str(),
         _ => return Err(tokens.error(format!("Unrecognized numeric range operator: {operator}"))),
     };
-    let number = read_number(tokens, token, called)?;
+    let number = read_number(tokens, token, called, read)?;
     let end = Some(End { number, is_open: matches!(operator.as_str(), ">" | "<") });
-    let mut range = NumericRange::default();
-    match operator.as_str() {
-        "=" => range = NumericRange { bottom: end, top: end },
-        "<" | "<=" => range.top = end,
-        _ => range.bottom = end,
-    }
+    let range = match operator.as_str() {
+        "=" => NumericRange { bottom: end, top: end },
+        "<" | "<=" => NumericRange { bottom: None, top: end },
+        _ => NumericRange { bottom: end, top: None },
+    };
     match tokens.next()? {
-        Token::EndArray => Ok(Pattern::Numeric(range)),
+        Token::EndArray => Ok(range),
         _ if range.top.is_some() => Err(tokens.error(TOO_MANY_ELEMENTS)),
-        token => read_top(tokens, token, range),
+        token => read_top(tokens, token, range, read),
     }
 }
 
 /// The second half of a range with both ends.
-fn read_top(tokens: &mut Tokens<'_>, token: Token, mut range: NumericRange) -> Result<Pattern, PatternError> {
+fn read_top<N: Copy + PartialOrd>(
+    tokens: &mut Tokens<'_>,
+    token: Token,
+    mut range: NumericRange<N>,
+    read: Read<N>,
+) -> Result<NumericRange<N>, PatternError> {
     if token != Token::Text {
         let message = format!("Bad value in numeric range: {}", tokens.text()?);
         return Err(tokens.error(message));
@@ -259,7 +314,7 @@ fn read_top(tokens: &mut Tokens<'_>, token: Token, mut range: NumericRange) -> R
         return Err(tokens.error(format!("Bad numeric range operator: {operator}")));
     }
     let token = tokens.next()?;
-    let number = read_number(tokens, token, &operator)?;
+    let number = read_number(tokens, token, &operator, read)?;
     if tokens.next()? != Token::EndArray {
         return Err(tokens.error("Too many terms in numeric range expression"));
     }
@@ -267,13 +322,23 @@ fn read_top(tokens: &mut Tokens<'_>, token: Token, mut range: NumericRange) -> R
         return Err(tokens.error("Bottom must be less than top"));
     }
     range.top = Some(End { number, is_open: operator == "<" });
-    Ok(Pattern::Numeric(range))
+    Ok(range)
 }
 
-fn read_number(tokens: &mut Tokens<'_>, token: Token, operator: &str) -> Result<Millionths, PatternError> {
-    if token != Token::Number {
-        return Err(tokens.error(format!("Value of {operator} must be numeric")));
+fn read_number<N>(
+    tokens: &mut Tokens<'_>,
+    token: Token,
+    operator: &str,
+    read: Read<N>,
+) -> Result<N, PatternError> {
+    if token == Token::Number {
+        read(tokens)
+    } else {
+        Err(tokens.error(format!("Value of {operator} must be numeric")))
     }
+}
+
+fn read_millionths(tokens: &mut Tokens<'_>) -> Result<Millionths, PatternError> {
     let text = tokens.text()?;
     Millionths::checked(&text).map_err(|error| tokens.error(error.to_string()))
 }

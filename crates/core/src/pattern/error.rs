@@ -26,6 +26,12 @@ impl PatternError {
         Self { message: message.into(), place: None }
     }
 
+    /// What is wrong, without where.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Behind the first `read_bytes` of `text`.
     pub(super) fn at(message: impl Into<String>, text: &str, read_bytes: usize) -> Self {
         let read = text.get(..read_bytes).unwrap_or(text);

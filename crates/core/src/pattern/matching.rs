@@ -50,9 +50,8 @@ impl Rule {
     /// # Errors
     /// Where `$or` makes too many alternatives, or one asks for too many keys.
     pub fn new(members: &Members) -> Result<Self, PatternError> {
-        let mut spread = vec![Vec::new()];
-        spread_out(members, "", &mut spread)?;
-        let alternatives = spread.into_iter().map(Alternative::new).collect::<Result<_, _>>()?;
+        let alternatives =
+            alternatives(members)?.into_iter().map(Alternative::new).collect::<Result<_, _>>()?;
         Ok(Self { alternatives })
     }
 
@@ -80,9 +79,21 @@ impl Key {
         }
     }
 
-    fn can_be_absent(&self) -> bool {
+    /// Whether it holds where the path has no value.
+    #[must_use]
+    pub fn can_be_absent(&self) -> bool {
         self.patterns.contains(&Pattern::Absent)
     }
+}
+
+/// What is asked, as sets of keys of which one must hold.
+///
+/// # Errors
+/// Where `$or` makes too many of them.
+pub fn alternatives(members: &Members) -> Result<Vec<Vec<Key>>, PatternError> {
+    let mut spread = vec![Vec::new()];
+    spread_out(members, "", &mut spread)?;
+    Ok(spread)
 }
 
 /// Adds what `members` ask to every set of keys in `spread`; `$or` multiplies the sets.

@@ -1,6 +1,7 @@
 //! Patterns over JSON: what SNS's filter policies and EventBridge's event patterns say, and what they match.
 //!
-//! On the road: a topic asks whether a subscriber wants a message. Pure and total: every text compiles to a [`Rule`] or
+//! On the road: a topic asks whether a subscriber wants a message; a bus, which rules an event is for
+//! ([`crate::event_pattern`] has the matcher for that). Pure and total: every text compiles to a [`Rule`] or
 //! gives AWS's own error; every JSON document matches or does not.
 //!
 //! Invariants: a rule is compiled once and matched often; matching looks at each value of a document once for each
@@ -11,13 +12,19 @@
 
 mod anything_but;
 mod compile;
+mod decimal;
 mod error;
+mod events;
 mod leaf;
 mod matching;
 mod numeric;
 mod tokens;
+mod wildcard;
 
-pub use compile::{Member, Members, compile};
+pub use anything_but::AnythingBut;
+pub use compile::{Dialect, Member, Members, compile};
+pub use decimal::Decimal;
 pub use error::PatternError;
-pub use leaf::{Pattern, Scalar};
-pub use matching::{KEYS_MAX, Key, Rule};
+pub use leaf::{Pattern, Scalar, address_of};
+pub use matching::{KEYS_MAX, Key, Rule, alternatives};
+pub use wildcard::Wildcard;

@@ -33,28 +33,28 @@ impl Millionths {
 
 /// One end of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
+pub struct End<N> {
     /// The number.
-    pub number: Millionths,
+    pub number: N,
     /// Whether it is itself outside.
     pub is_open: bool,
 }
 
 /// A range of numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NumericRange {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NumericRange<N> {
     /// Its lower end.
-    pub bottom: Option<End>,
+    pub bottom: Option<End<N>>,
     /// Its upper end.
-    pub top: Option<End>,
+    pub top: Option<End<N>>,
 }
 
-impl NumericRange {
+impl<N: Copy + PartialOrd> NumericRange<N> {
     /// Whether the number is in it.
     #[must_use]
-    pub fn contains(&self, number: Millionths) -> bool {
-        let above = |end: End| number > end.number || (!end.is_open && number == end.number);
-        let below = |end: End| number < end.number || (!end.is_open && number == end.number);
+    pub fn contains(&self, number: N) -> bool {
+        let above = |end: End<N>| number > end.number || (!end.is_open && number == end.number);
+        let below = |end: End<N>| number < end.number || (!end.is_open && number == end.number);
         self.bottom.is_none_or(above) && self.top.is_none_or(below)
     }
 }

@@ -2,7 +2,11 @@
 //! has also read the beginning of its value, and of a string the quote alone until its text is asked for. The columns of
 //! AWS's errors tell.
 
+use super::compile::Dialect;
 use super::error::PatternError;
+
+/// Of a text that is no JSON.
+pub(super) const MALFORMED: &str = "Invalid JSON";
 
 /// A token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +26,7 @@ pub(super) enum Token {
 /// A text being read.
 pub(super) struct Tokens<'a> {
     text: &'a str,
+    dialect: Dialect,
     /// How many bytes were read.
     read: usize,
     /// Whether each open container is an object.
@@ -39,9 +44,10 @@ pub(super) struct Tokens<'a> {
 }
 
 impl<'a> Tokens<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(super) fn new(text: &'a str, dialect: Dialect) -> Self {
         Self {
             text,
+            dialect,
             read: 0,
             open: Vec::new(),
             start: 0,
@@ -56,6 +62,11 @@ impl<'a> Tokens<'a> {
     /// An error at the place that was read to.
     pub(super) fn error(&self, message: impl Into<String>) -> PatternError {
         PatternError::at(message, self.text, self.read)
+    }
+
+    /// What the text is read as.
+    pub(super) const fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// The name that was read last.
@@ -121,7 +132,7 @@ impl<'a> Tokens<'a> {
     }
 
     fn malformed(&self) -> PatternError {
-        self.error("the JSON is malformed")
+        self.error(MALFORMED)
     }
 
     fn read_token(&mut self) -> Result<Token, PatternError> {
