@@ -115,9 +115,9 @@ impl Logs {
 
     pub(super) async fn delete_group(&self, caller: &Caller, input: NamedGroup) -> Result<Value, Failure> {
         let name = GroupName::own(caller, &input.log_group_name);
-        let group = self.group(&name).await?;
         // Nothing is written to it any more once it is gone.
-        let _alone = self.writers(group.id).write().await;
+        let _alone = self.writers(&name).write().await;
+        let group = self.group(&name).await?;
         let forgotten = self
             .catalog
             .write(move |tx| {

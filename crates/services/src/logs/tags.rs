@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Logs;
 use super::arn::GroupName;
+use super::destinations::{Destination, DestinationName};
 use super::error::{Failure, fail, group_not_found, invalid};
 use super::groups::NamedGroup;
 use crate::Caller;
@@ -14,7 +15,7 @@ use crate::Caller;
 /// Tags of a resource.
 const TAGS_MAX: usize = 50;
 
-type Tags = BTreeMap<String, String>;
+pub(super) type Tags = BTreeMap<String, String>;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -65,25 +66,38 @@ impl Logs {
     }
 
     pub(super) async fn tag_resource(&self, input: TagResource) -> Result<Value, Failure> {
+        if let Some(name) = DestinationName::of_arn(&input.resource_arn) {
+            let added = checked_tags(input.tags)?;
+            let change = move |destination: &mut Destination| with_tags(&mut destination.tags, &added);
+            self.change_destination(&name, change).await?;
+            return Ok(json!({}));
+        }
         self.add_tags(&tagged(&input.resource_arn)?, input.tags).await
     }
 
     pub(super) async fn untag_resource(&self, input: UntagResource) -> Result<Value, Failure> {
+        if let Some(name) = DestinationName::of_arn(&input.resource_arn) {
+            self.change_destination(&name, move |destination| {
+                destination.tags.retain(|key, _| !input.tag_keys.contains(key));
+                Ok(())
+            })
+            .await?;
+            return Ok(json!({}));
+        }
         self.remove_tags(&tagged(&input.resource_arn)?, input.tag_keys).await
     }
 
     pub(super) async fn tags_of_resource(&self, input: TaggedResource) -> Result<Value, Failure> {
+        if let Some(name) = DestinationName::of_arn(&input.resource_arn) {
+            return Ok(json!({ "tags": self.destination(&name).await?.tags }));
+        }
         let group = self.group(&tagged(&input.resource_arn)?).await?;
         Ok(json!({ "tags": group.tags }))
     }
 
     async fn add_tags(&self, name: &GroupName, tags: Tags) -> Result<Value, Failure> {
         let added = checked_tags(tags)?;
-        self.change_group(name, move |group| {
-            group.tags.extend(added.clone());
-            if group.tags.len() > TAGS_MAX { Err(too_many()) } else { Ok(()) }
-        })
-        .await?;
+        self.change_group(name, move |group| with_tags(&mut group.tags, &added)).await?;
         Ok(json!({}))
     }
 
@@ -95,6 +109,11 @@ impl Logs {
         .await?;
         Ok(json!({}))
     }
+}
+
+fn with_tags(tags: &mut Tags, added: &Tags) -> Result<(), Failure> {
+    tags.extend(added.clone());
+    if tags.len() > TAGS_MAX { Err(too_many()) } else { Ok(()) }
 }
 
 /// The group of an ARN, which is without `:*` here.

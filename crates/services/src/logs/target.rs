@@ -7,18 +7,26 @@ use serde_json::Value;
 
 use super::Logs;
 use super::arn::GroupName;
+use super::destinations::DestinationName;
+use super::dispatch::is_data;
 use super::error::{Failure, group_not_found};
+use crate::sinks::pass_role;
 use crate::{Caller, Resource, ResourcePolicy, Target};
 
 /// Operations without a resource.
-const WITHOUT_RESOURCE: &[&str] =
-    &["DeleteResourcePolicy", "DescribeResourcePolicies", "PutResourcePolicy", "TestMetricFilter"];
+const WITHOUT_RESOURCE: &[&str] = &[
+    "DeleteResourcePolicy",
+    "DescribeDestinations",
+    "DescribeResourcePolicies",
+    "PutResourcePolicy",
+    "TestMetricFilter",
+];
 /// Operations on the tags of a resource, whose ARN is matched as it stands.
 const ON_TAGS: [&str; 3] = ["ListTagsForResource", "TagResource", "UntagResource"];
 /// Operations that are about a stream.
 const ON_STREAM: [&str; 4] = ["CreateLogStream", "DeleteLogStream", "GetLogEvents", "PutLogEvents"];
-/// Operations whose records are data events, and name the group.
-pub(super) const DATA_EVENTS: [&str; 1] = ["PutLogEvents"];
+/// Operations that are about a destination.
+const ON_DESTINATION: [&str; 3] = ["DeleteDestination", "PutDestination", "PutDestinationPolicy"];
 
 impl Logs {
     /// What the call is about first of all.
@@ -34,56 +42,93 @@ impl Logs {
         if WITHOUT_RESOURCE.contains(&operation) {
             return Ok(target);
         }
+        if let Some(name) = destination(caller, call) {
+            target.resource_arn = name.to_string();
+            target.policy = Some(ResourcePolicy { owner: name.account, document: None, must_allow: false });
+            return Ok(target);
+        }
         let Some(name) = named(caller, call)? else {
-            let none = GroupName::own(caller, "");
-            target.resource_arn = none.stream_arn("");
+            target.resource_arn = GroupName::own(caller, "").stream_arn("");
             return Ok(target);
         };
-        let text = |member: &str| call.params.get(member).and_then(Value::as_str).unwrap_or_default();
         target.resource_arn = match operation {
             _ if ON_TAGS.contains(&operation) => name.to_string(),
-            _ if ON_STREAM.contains(&operation) => name.stream_arn(text("logStreamName")),
+            _ if ON_STREAM.contains(&operation) => {
+                name.stream_arn(text(call, "logStreamName").unwrap_or_default())
+            }
             _ => name.stream_arn(""),
         };
-        if DATA_EVENTS.contains(&operation) {
+        if is_data(operation) {
             let (arn, account) = (name.to_string(), Some(name.account.clone()));
             target.resources = vec![Resource { kind: "AWS::Logs::LogGroup", arn, account }];
         }
-        let group = self.views.group(&self.catalog, &name).await?;
-        if let Some(group) = &group {
-            let shown = group.tags.iter();
-            let shown = shown.map(|(key, value)| (format!("aws:ResourceTag/{key}"), vec![value.clone()]));
+        if let Some(group) = self.views.group(&self.catalog, &name).await? {
+            let tags = group.tags.iter();
+            let shown = tags.map(|(key, value)| (format!("aws:ResourceTag/{key}"), vec![value.clone()]));
             target.conditions.extend(shown);
         }
-        target.policy = Some(ResourcePolicy { owner: name.account, document: None, must_allow: false });
+        let policy = self.policy_of(&name.region, &name.account).await?;
+        let document = policy.as_deref().map(str::to_owned);
+        target.policy = Some(ResourcePolicy { owner: name.account, document, must_allow: false });
         Ok(target)
     }
 
     /// What it needs besides.
-    pub(super) fn find_further_targets(caller: &Caller, call: &Call) -> Vec<Target> {
+    pub(super) async fn find_further_targets(
+        &self,
+        caller: &Caller,
+        call: &Call,
+    ) -> Result<Vec<Target>, Failure> {
         let has_tags =
             call.params.get("tags").and_then(Value::as_object).is_some_and(|tags| !tags.is_empty());
-        if call.operation != "CreateLogGroup" || !has_tags {
-            return Vec::new();
+        let tagged = match call.operation.as_str() {
+            "CreateLogGroup" if has_tags => {
+                text(call, "logGroupName").map(|name| GroupName::own(caller, name))
+            }
+            _ => None,
+        };
+        let mut targets = Vec::new();
+        targets.extend(tagged.map(|name| tagging(name.to_string(), call)));
+        if call.operation == "PutDestination" {
+            targets.extend(text(call, "roleArn").map(|role| pass_role(role, "logs.amazonaws.com")));
+            let name = destination(caller, call).filter(|_| has_tags);
+            targets.extend(name.map(|name| tagging(name.to_string(), call)));
         }
-        let name = call.params.get("logGroupName").and_then(Value::as_str).unwrap_or_default();
-        vec![Target {
-            action: "logs:TagResource".to_owned(),
-            resource_arn: GroupName::own(caller, name).to_string(),
-            resources: Vec::new(),
-            policy: None,
-            conditions: conditions(&call.params),
-        }]
+        Ok(targets)
     }
+}
+
+/// That a new resource may be given tags.
+fn tagging(resource_arn: String, call: &Call) -> Target {
+    Target {
+        action: "logs:TagResource".to_owned(),
+        resource_arn,
+        resources: Vec::new(),
+        policy: None,
+        conditions: conditions(&call.params),
+    }
+}
+
+fn text<'a>(call: &'a Call, member: &str) -> Option<&'a str> {
+    call.params.get(member).and_then(Value::as_str)
+}
+
+/// The destination that the call is about.
+fn destination(caller: &Caller, call: &Call) -> Option<DestinationName> {
+    if ON_DESTINATION.contains(&call.operation.as_str()) {
+        return text(call, "destinationName").map(|name| DestinationName::own(caller, name));
+    }
+    let is_on_tags = ON_TAGS.contains(&call.operation.as_str());
+    text(call, "resourceArn").filter(|_| is_on_tags).and_then(DestinationName::of_arn)
 }
 
 /// The group that the call names, by whichever member.
 fn named(caller: &Caller, call: &Call) -> Result<Option<GroupName>, Failure> {
-    let text = |member: &str| call.params.get(member).and_then(Value::as_str);
-    if let Some(name) = text("logGroupName") {
+    if let Some(name) = text(call, "logGroupName") {
         return Ok(Some(GroupName::own(caller, name)));
     }
-    let identifier = ["logGroupIdentifier", "resourceArn", "resourceIdentifier"].into_iter().find_map(text);
+    let members = ["logGroupIdentifier", "resourceArn", "resourceIdentifier"];
+    let identifier = members.into_iter().find_map(|member| text(call, member));
     match identifier {
         Some(identifier) => {
             let name = GroupName::of_identifier(caller, identifier).ok_or_else(group_not_found)?;
