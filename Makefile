@@ -72,7 +72,8 @@ oracles: clients
 # Foreign clients against the real binary.
 e2e: clients java build
 	$(CARGO) build --locked -p cairn-processing --examples
-	CAIRN_BIN=$(BUILT)/debug/cairn $(PYTEST) compat/e2e
+	@# Two at a time, each with servers of its own: most of the time goes into waiting and into clients that start.
+	CAIRN_BIN=$(BUILT)/debug/cairn $(PYTEST) --numprocesses 2 --dist loadfile compat/e2e
 
 # New seeds of the simulation for half of SECONDS; then load, SIGKILL, restart and the checks of compat/crash for SECONDS, from SEED on; with SECONDS=0 that seed only.
 SECONDS ?= 60
