@@ -27,6 +27,7 @@ const TABLES: &[(&str, &str)] = &[
     ("cloudtrail-data", include_str!("authorisation/cloudtrail-data.txt")),
     ("iam", include_str!("authorisation/iam.txt")),
     ("kms", include_str!("authorisation/kms.txt")),
+    ("logs", include_str!("authorisation/logs.txt")),
     ("organizations", include_str!("authorisation/organizations.txt")),
     ("s3", include_str!("authorisation/s3.txt")),
     ("sns", include_str!("authorisation/sns.txt")),

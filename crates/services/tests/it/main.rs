@@ -16,6 +16,7 @@ mod iam_policies;
 mod iam_roles;
 mod iam_wire;
 mod kms;
+mod logs;
 mod operations;
 mod organizations;
 mod s3;

@@ -9,7 +9,7 @@ use cairn_services::organizations::Organizations;
 use cairn_services::s3::{S3, S3Control};
 use cairn_services::{Access, EventKind, Service};
 use cairn_store::blobs::FileBlobs;
-use cairn_testkit::memory_log;
+use cairn_testkit::{memory_lines, memory_log};
 use cairn_trail::Ingest;
 use prometheus::Registry;
 
@@ -71,6 +71,7 @@ pub(crate) fn with_all(visit: impl FnOnce(&[&dyn Service])) {
     let iam = Arc::new(world.iam());
     let (clock, entropy) = (world.clock.clone(), world.entropy.clone());
     let organizations = Organizations::new(world.catalog.clone(), clock, entropy, Arc::clone(&iam));
+    let logs = crate::logs::logs_of(&world, memory_lines());
     let sns = crate::sns::sns_of(&world, Arc::default());
     let sqs = runtime.block_on(world.sqs());
     let sts = crate::sts::sts_of(&world);
@@ -79,6 +80,7 @@ pub(crate) fn with_all(visit: impl FnOnce(&[&dyn Service])) {
         &data,
         iam.as_ref(),
         &kms,
+        &logs,
         &organizations,
         s3.as_ref(),
         &control,
