@@ -13,6 +13,8 @@ use crate::{AwsError, Call, Checks};
 const VIOLATIONS_MAX: usize = 10;
 /// A message quotes no more of a value than this.
 const QUOTED_CHARS_MAX: usize = 256;
+/// Characters of the name of a log group or stream.
+const LOG_NAME_CHARS_MAX: usize = 512;
 
 /// Checks `call`, which is one of `operation`.
 pub(crate) fn check(
@@ -28,15 +30,22 @@ pub(crate) fn check(
     if &*service.name == "sqs" {
         return sqs(input, &call.params);
     }
+    if &*service.name == "logs" {
+        logs(&call.params)?;
+    }
     let mut checker = Checker { service, checks, violations: Vec::new() };
     checker.members(input, &call.params, "");
-    if checker.violations.is_empty() { Ok(()) } else { Err(failed(service, &checker.violations)) }
+    if checker.violations.is_empty() { Ok(()) } else { Err(failed(service, operation, &checker.violations)) }
 }
 
-fn failed(service: &Service, violations: &[String]) -> AwsError {
+fn failed(service: &Service, operation: &Operation, violations: &[String]) -> AwsError {
     let plural = if violations.len() == 1 { "error" } else { "errors" };
     let message = format!("{} validation {plural} detected: {}", violations.len(), violations.join("; "));
     let code = match service.protocols[0] {
+        // Of its operations only those on deliveries, which are younger, have AWS's newer code.
+        Protocol::Json if &*service.name == "logs" && !operation.name.contains("Deliver") => {
+            "InvalidParameterException"
+        }
         Protocol::Query | Protocol::Ec2 => "ValidationError",
         Protocol::RestXml => "InvalidInput",
         Protocol::Json | Protocol::RestJson | Protocol::RpcV2Cbor => "ValidationException",
@@ -57,6 +66,23 @@ fn sqs(input: &Shape, params: &Value) -> Result<(), AwsError> {
         )),
         None => Ok(()),
     }
+}
+
+/// The error of CloudWatch Logs for names that are too long, which it looks at before all else.
+fn logs(params: &Value) -> Result<(), AwsError> {
+    let is_too_long = |member: &str| {
+        let name = params.get(member).and_then(Value::as_str).unwrap_or_default();
+        name.chars().count() > LOG_NAME_CHARS_MAX
+    };
+    if ["logGroupName", "logStreamName"].into_iter().any(is_too_long) {
+        return Err(AwsError::invalid(
+            "InvalidParameterException",
+            format!(
+                "Invalid LogGroup or LogStream, both must have length less than or equal to {LOG_NAME_CHARS_MAX}."
+            ),
+        ));
+    }
+    Ok(())
 }
 
 /// S3's errors for what is missing, by where it is missing.
@@ -271,6 +297,22 @@ mod tests {
             Ok(()) => "ok".to_owned(),
             Err(error) => error.to_string(),
         }
+    }
+
+    #[test]
+    fn log_groups_have_a_code_of_their_own_and_a_text_for_long_names() {
+        let all = |operation, params| verdict("logs", operation, params, Checks::All);
+        assert_eq!(
+            all("FilterLogEvents", json!({"logGroupName": "g", "limit": 10_001})),
+            "InvalidParameterException: 1 validation error detected: Value '10001' at 'limit' failed to satisfy \
+             constraint: Member must have value less than or equal to 10000"
+        );
+        assert_eq!(
+            all("CreateLogGroup", json!({"logGroupName": "g".repeat(513)})),
+            "InvalidParameterException: Invalid LogGroup or LogStream, both must have length less than or equal to 512."
+        );
+        let format = json!({"name": "d", "outputFormat": "foobar"});
+        assert!(all("PutDeliveryDestination", format).starts_with("ValidationException: "));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::find::by_version;
 use super::head::Head;
+use super::unpack::unpacked;
 use super::{Exchange, Opening, Payload, Rejection};
 use crate::codec::form::Field;
 use crate::codec::{Malformed, cbor, json, query, rest, uri, xml};
@@ -73,6 +74,7 @@ fn decoded(
     payload: Payload,
 ) -> Result<(Params, Option<Body>), Refusal> {
     let head = &opening.head;
+    let payload = unpacked(exchange, opening, payload)?;
     if matches!(exchange.protocol, Protocol::Query | Protocol::Ec2) {
         let params = from_form(exchange, &opening.query_candidates, head, &whole(payload)?)?;
         return Ok((params, None));

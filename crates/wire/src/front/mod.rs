@@ -13,6 +13,7 @@ mod find;
 mod head;
 #[cfg(test)]
 mod tests;
+mod unpack;
 
 use bytes::Bytes;
 use http::request::Parts;

@@ -247,3 +247,27 @@ fn sqs_is_also_spoken_to_in_forms_and_at_its_queues_urls() {
         r#"sqs ReceiveMessage {"QueueUrl":"u"}"#,
     );
 }
+
+#[test]
+fn compressed_bodies_are_unpacked_up_to_the_limit() {
+    let gzip = |text: &str| {
+        let mut packed = flate2::read::GzEncoder::new(text.as_bytes(), flate2::Compression::fast());
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut packed, &mut bytes).unwrap();
+        Bytes::from(bytes)
+    };
+    let found = |body: Bytes| {
+        let head = format!("POST /\n{JSON}\n{TARGET}.LookupEvents\ncontent-encoding: gzip\n\n");
+        let sent = Sent { body, ..Sent::new("cloudtrail", &head) };
+        match sent.call() {
+            Ok((call, _)) => call.params.to_string(),
+            Err(rejection) => rejection.error.to_string(),
+        }
+    };
+    let call = r#"{"MaxResults":5}"#;
+    assert_eq!(found(gzip(call)), call);
+    assert!(found(Bytes::from_static(call.as_bytes())).starts_with("SerializationException"));
+    assert!(found(gzip(call).slice(..20)).starts_with("SerializationException"));
+    let large = format!(r#"{{"NextToken":"{}"}}"#, "x".repeat(LIMIT_BYTES));
+    assert!(found(gzip(&large)).starts_with("RequestEntityTooLarge"));
+}
