@@ -18,6 +18,7 @@ use cairn_services::sts::{ServiceRoles, Sts};
 use cairn_store::blobs::FileBlobs;
 use cairn_store::catalog::sqlite::SqliteCatalog;
 use cairn_store::history::{SegmentHistory, SegmentSettings};
+use cairn_store::lines::{LinesGround, LinesSettings, SegmentLines};
 use cairn_store::log::{LogSettings, SegmentLog};
 use cairn_store::queues::{JournalQueues, QueueError, QueueSettings};
 use cairn_store::seal;
@@ -58,9 +59,10 @@ const KMS_INTERVAL: Duration = Duration::from_secs(60);
 /// How often blobs without an object are looked for.
 const GARBAGE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
-/// The queues' journal has segments of this part of the event log's, and no smaller ones.
-const QUEUE_SEGMENTS_IN_LOG_SEGMENT: u64 = 4;
-const QUEUE_SEGMENT_SIZE_BYTES_MIN: u64 = 64 << 10;
+/// The journals of queues and log lines have segments of this part of the event log's, within limits.
+const JOURNAL_SEGMENTS_IN_LOG_SEGMENT: u64 = 4;
+const JOURNAL_SEGMENT_SIZE_BYTES_MIN: u64 = 64 << 10;
+const JOURNAL_SEGMENT_SIZE_BYTES_MAX: u64 = 16 << 20;
 /// About how many segments of the log are kept for what the history has only in memory.
 const SEGMENTS_KEPT_FOR_HISTORY: usize = 4;
 
@@ -103,6 +105,8 @@ pub(crate) struct Ground {
     pub(crate) sealer: Sealer,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) queues: Arc<JournalQueues>,
+    /// What log groups hold.
+    pub(crate) lines: Arc<SegmentLines>,
     pub(crate) history: Arc<dyn History>,
     pub(crate) recorder: Recorder,
     pub(crate) ingest: Arc<Ingest>,
@@ -155,6 +159,7 @@ async fn serve(settings: &Settings, folder: &DataFolder) -> Result<(), Box<dyn E
     stages.join().await;
     services.iam.flush_last_used().await?;
     ground.queues.close().await;
+    ground.lines.close().await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -196,7 +201,18 @@ async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground,
     let segment_size_bytes = usize::try_from(log_settings.segment_size_bytes)?;
     let log = SegmentLog::open_on_disk(&failpoint::disk(), &log_folder, log_settings, &registry)?;
     let log: Arc<dyn EventLog> = Arc::new(log.watched_by(Arc::clone(&space)));
-    let queues = open_queues(folder, segment_size_bytes as u64, &space, &registry).await?;
+    let journal_size = journal_segment_size_bytes(segment_size_bytes as u64);
+    let queues = open_queues(folder, journal_size, &space, &registry).await?;
+    let lines = LinesGround {
+        disk: failpoint::lines_disk(),
+        folder: folder.join("lines"),
+        catalog: catalog.clone(),
+        key: sealer.derived_key("lines"),
+        settings: LinesSettings { segment_size_bytes: journal_size, ..LinesSettings::default() },
+        space: Some(Arc::clone(&space)),
+        registry: registry.clone(),
+    };
+    let lines = SegmentLines::open(lines).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let history_settings = history_settings(settings.history_retention, segment_size_bytes);
     let history =
@@ -215,6 +231,7 @@ async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground,
         sealer,
         log,
         queues: Arc::new(queues),
+        lines: Arc::new(lines),
         history: Arc::new(history),
         ingest: Arc::new(ingest),
         wake: Arc::default(),
@@ -222,17 +239,21 @@ async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground,
     })
 }
 
-/// The queues of all services, whose journal has smaller segments than the event log.
+/// The journals of queues and of log lines have smaller segments than the event log.
+fn journal_segment_size_bytes(log_segment_size_bytes: u64) -> u64 {
+    let fitted =
+        (log_segment_size_bytes / JOURNAL_SEGMENTS_IN_LOG_SEGMENT).max(JOURNAL_SEGMENT_SIZE_BYTES_MIN);
+    fitted.min(JOURNAL_SEGMENT_SIZE_BYTES_MAX)
+}
+
+/// The queues of all services.
 async fn open_queues(
     folder: &DataFolder,
-    log_segment_size_bytes: u64,
+    segment_size_bytes: u64,
     space: &Arc<SpaceWatch>,
     registry: &Registry,
 ) -> Result<JournalQueues, QueueError> {
-    let defaults = QueueSettings::default();
-    let fitted = (log_segment_size_bytes / QUEUE_SEGMENTS_IN_LOG_SEGMENT).max(QUEUE_SEGMENT_SIZE_BYTES_MIN);
-    let segment_size_bytes = defaults.segment_size_bytes.min(fitted);
-    let settings = QueueSettings { segment_size_bytes, ..defaults };
+    let settings = QueueSettings { segment_size_bytes, ..QueueSettings::default() };
     let space = Some(Arc::clone(space));
     JournalQueues::open(&failpoint::queues_disk(), &folder.join("queues"), settings, space, registry).await
 }

@@ -87,6 +87,11 @@ pub fn queues_disk() -> Arc<dyn Disk> {
     disk_of_log("queues-")
 }
 
+/// The system's file system for log lines, with failpoints where one is set.
+pub fn lines_disk() -> Arc<dyn Disk> {
+    disk_of_log("lines-")
+}
+
 #[cfg_attr(not(debug_assertions), allow(unused_variables, reason = "release builds have no failpoints"))]
 fn disk_of_log(prefix: &'static str) -> Arc<dyn Disk> {
     let disk: Arc<dyn Disk> = Arc::new(cairn_store::disk::SystemDisk);

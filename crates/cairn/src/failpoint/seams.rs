@@ -8,6 +8,7 @@
 //! | the log's recovery | `recovery-found-torn`, `recovery-cut`, `recovery-synced` |
 //! | trimming | `trim-removed` |
 //! | the queues' journal | as the log's, after `queues-`: `queues-log-written` |
+//! | log lines, their journal and their files | as the log's, after `lines-`; a new file has the points of a new segment |
 //! | log files and digests | `before-log-file-put`, `log-file-put`, `before-digest-put`, `digest-put` |
 //! | a transaction that writes to a table | `before-commit:TABLE`, `after-commit:TABLE` |
 

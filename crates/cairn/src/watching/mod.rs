@@ -1,10 +1,13 @@
 //! The services that watch and react, a file each: how they are opened, plugged into the switchboard, and run.
 
+mod lines;
+
 use std::error::Error;
 use std::sync::Arc;
 
 use cairn_services::Service;
 
+use self::lines::LineReader;
 use crate::serve::Ground;
 use crate::stages::Stages;
 
@@ -13,6 +16,8 @@ use crate::stages::Stages;
 pub(crate) struct Watching {
     /// For the front door.
     pub(crate) services: Vec<Arc<dyn Service>>,
+    /// The stages that read log lines as they come: the journal of lines is kept for them.
+    pub(crate) line_readers: Vec<LineReader>,
 }
 
 /// Opens the services and plugs them in.
@@ -22,5 +27,7 @@ pub(crate) fn open(_ground: &Ground) -> Result<Watching, Box<dyn Error>> {
 
 impl Watching {
     /// Starts what the services do by themselves.
-    pub(crate) fn start_stages(&self, _running: &mut Stages, _ground: &Ground) {}
+    pub(crate) fn start_stages(&self, running: &mut Stages, ground: &Ground) {
+        lines::start_stage(running, ground, &self.line_readers);
+    }
 }

@@ -7,6 +7,28 @@
 //! or not at all; lines are read in the order of their [`LineId`], whichever of memory and files they come from; a read
 //! of a time range does not open what lies outside of it.
 
+mod block;
+mod cipher;
+mod compression;
+mod file;
+mod file_writer;
+mod flush;
+mod hidden;
+mod index;
+mod index_cache;
+mod journal;
+mod merging;
+mod metrics;
+mod reading;
+mod recent;
+mod record;
+mod registry;
+mod segment_lines;
+mod settings;
+mod store;
+mod tail;
+mod varint;
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -16,6 +38,10 @@ use cairn_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::log::LogPosition;
+
+pub use segment_lines::SegmentLines;
+pub use settings::LinesSettings;
+pub use store::LinesGround;
 
 /// A log group, as the store knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ mod crash;
 mod faults;
 mod golden;
 mod history;
+mod lines;
 mod log;
 mod log_damage;
 mod log_power;
