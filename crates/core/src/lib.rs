@@ -3,6 +3,7 @@
 //! On the road: used by every other crate. Nothing in here knows tokio, HTTP, a disk, the clock or a source of
 //! randomness: time is handed in as [`Timestamp`], randomness as [`Entropy`].
 
+pub mod alarm;
 pub mod digest;
 pub mod entropy;
 pub mod event_pattern;
@@ -10,6 +11,7 @@ pub mod filter_policy;
 pub mod id;
 pub mod identity;
 pub mod logfile;
+pub mod metric_math;
 pub mod pattern;
 pub mod policy;
 pub mod record;

@@ -6,6 +6,7 @@
 pub mod authorise;
 pub mod cloudtrail;
 pub mod cloudtrail_data;
+pub mod cloudwatch;
 mod failure;
 #[cfg(test)]
 mod golden;

@@ -46,6 +46,8 @@ fn failed(service: &Service, operation: &Operation, violations: &[String]) -> Aw
         Protocol::Json if &*service.name == "logs" && !operation.name.contains("Deliver") => {
             "InvalidParameterException"
         }
+        // Clients of a service that once spoke awsQuery know the code that it had there.
+        _ if service.is_query_compatible => "ValidationError",
         Protocol::Query | Protocol::Ec2 => "ValidationError",
         Protocol::RestXml => "InvalidInput",
         Protocol::Json | Protocol::RestJson | Protocol::RpcV2Cbor => "ValidationException",

@@ -25,6 +25,7 @@ use crate::{operations, world};
 const TABLES: &[(&str, &str)] = &[
     ("cloudtrail", include_str!("authorisation/cloudtrail.txt")),
     ("cloudtrail-data", include_str!("authorisation/cloudtrail-data.txt")),
+    ("cloudwatch", include_str!("authorisation/cloudwatch.txt")),
     ("iam", include_str!("authorisation/iam.txt")),
     ("kms", include_str!("authorisation/kms.txt")),
     ("logs", include_str!("authorisation/logs.txt")),

@@ -9,6 +9,7 @@
 mod audit_events;
 mod authorisation;
 mod cloudtrail;
+mod cloudwatch;
 mod iam;
 mod iam_credentials;
 mod iam_keys;

@@ -72,12 +72,14 @@ pub(crate) fn with_all(visit: impl FnOnce(&[&dyn Service])) {
     let (clock, entropy) = (world.clock.clone(), world.entropy.clone());
     let organizations = Organizations::new(world.catalog.clone(), clock, entropy, Arc::clone(&iam));
     let logs = crate::logs::logs_of(&world, memory_lines());
+    let cloudwatch = crate::cloudwatch::cloudwatch_of(&world);
     let sns = crate::sns::sns_of(&world, Arc::default());
     let sqs = runtime.block_on(world.sqs());
     let sts = crate::sts::sts_of(&world);
     visit(&[
         trails.service(),
         &data,
+        &cloudwatch,
         iam.as_ref(),
         &kms,
         &logs,
