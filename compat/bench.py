@@ -10,14 +10,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import accepted, calls, delivered, machine, policies, processing, queues
+from benchmarks import accepted, calls, delivered, machine, policies, processing, queues, rules
 from benchmarks.load import Load
 from benchmarks.table import Table
 
 # The machine first: the other parts are shown beside it.
 PARTS = {
     "machine": machine, "accepted": accepted, "delivered": delivered, "calls": calls, "queues": queues,
-    "processing": processing, "policies": policies,
+    "processing": processing, "policies": policies, "rules": rules,
 }
 
 parser = argparse.ArgumentParser(description=__doc__)

@@ -306,4 +306,13 @@ fn filter_policies() {
     let on_body = r#"{"Records": {"s3": {"object": {"key": [{"prefix": "auto-"}]}}, "$or": [{"a.b": [1]}, {"c": [{"anything-but": {"prefix": "n"}}]}]}}"#;
     let body = r#"{"Records": [{"s3": {"object": [[{"key": "auto-1"}]]}, "a": {"b": 1.0}}, {"c": "m"}]}"#;
     write("filter_policy", "body", format!("{on_body}\n{body}"));
+    event_patterns();
+}
+
+fn event_patterns() {
+    let pattern = r#"{"source": ["aws.s3", {"prefix": {"equals-ignore-case": "A"}}], "detail": {"a": [{"wildcard": "x*y"}, {"anything-but": {"suffix": ["s", "t"]}}], "$or": [{"b": [{"numeric": ["=", 1e0]}]}, {"c": [{"exists": false}]}]}}"#;
+    let event = r#"{"source": "aws.s3", "detail": {"a": [["x-y"], {"b": 1.0}], "b": [1]}}"#;
+    write("event_pattern", "pattern", format!("{pattern}\n{event}"));
+    write("event_pattern", "cron", "cron(0/15 8-17 ? JAN-MAR MON#2,6L 2026-2030)\n{}");
+    write("event_pattern", "template", "$.a[0].b\n{\"x\": \"say \\\"<a>\\\"\", \"y\": <aws.events.event>}");
 }

@@ -10,11 +10,13 @@ pub mod event_pattern;
 pub mod filter_policy;
 pub mod id;
 pub mod identity;
+pub mod input_transformer;
 pub mod logfile;
 pub mod metric_math;
 pub mod pattern;
 pub mod policy;
 pub mod record;
+pub mod schedule;
 pub mod selector;
 pub mod timestamp;
 
