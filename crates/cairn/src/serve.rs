@@ -468,7 +468,8 @@ async fn start_stages(
     ));
     running.start_reports(Arc::clone(&reports));
     let (history, ingest) = (Arc::clone(&ground.history), Arc::clone(&ground.ingest));
-    let behind = Behind { history, delivery, intents, ingest, reports, lifecycle };
+    let events = Arc::clone(&services.watching.events.cloudtrail);
+    let behind = Behind { history, delivery, intents, ingest, reports, lifecycle, events };
     running.start_trim(settings.delivery_interval, Arc::clone(log), behind);
     services.messaging.start_stages(&mut running, clock);
     services.watching.start_stages(&mut running, ground);

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_core::{Clock, Timestamp};
+use cairn_services::events::CloudTrailEvents;
+use cairn_services::events::delivery::Delivery as RuleDelivery;
 use cairn_services::s3::{EventStage, LifecycleStage};
 use cairn_services::sns::delivery::Delivery;
 use cairn_store::{EventLog, History};
@@ -57,6 +59,8 @@ pub struct Behind {
     pub reports: Arc<UndecodableReports>,
     /// What lifecycle rules did.
     pub lifecycle: Arc<LifecycleStage>,
+    /// The event buses.
+    pub events: Arc<CloudTrailEvents>,
 }
 
 type StageResult = Result<Timestamp, Box<dyn Error + Send + Sync>>;
@@ -143,6 +147,34 @@ impl Stages {
         );
     }
 
+    /// Starts to send what the targets of rules are owed: whenever something new is owed, or a delivery has ended.
+    pub fn start_rule_targets(&mut self, stage: RuleDelivery) {
+        self.start_marked(
+            "rule targets",
+            &Arc::new(stage),
+            |stage| async move { Ok(stage.run_once().await?) },
+            RuleDelivery::arrivals,
+            |stage, seen| async move { stage.wait_past(seen).await },
+        );
+    }
+
+    /// Starts to put what is recorded on event buses: whenever the log has grown.
+    pub fn start_cloudtrail_events(&mut self, stage: Arc<CloudTrailEvents>, log: Arc<dyn EventLog>) {
+        let ends = Arc::clone(&log);
+        self.start(
+            "cloudtrail events",
+            move || {
+                let stage = Arc::clone(&stage);
+                async move { Ok(stage.run_once().await?) }
+            },
+            move || ends.end(),
+            move |seen| {
+                let log = Arc::clone(&log);
+                async move { log.wait_past(seen).await }
+            },
+        );
+    }
+
     /// Starts the delivery.
     pub fn start_delivery(&mut self, stage: Arc<DeliveryStage>) {
         self.start_timed("delivery", move || {
@@ -219,6 +251,7 @@ impl Stages {
                 let needed = needed.min(unsettled).min(behind.ingest.needed_from());
                 let needed = needed.min(behind.reports.needed_from().await?);
                 let needed = needed.min(behind.lifecycle.needed_from().await?);
+                let needed = needed.min(behind.events.needed_from().await?);
                 log.trim(needed).await?;
                 log_start.set(i64::try_from(log.start().0)?);
                 log_end.set(i64::try_from(log.end().0)?);

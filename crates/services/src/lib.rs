@@ -7,6 +7,7 @@ pub mod authorise;
 pub mod cloudtrail;
 pub mod cloudtrail_data;
 pub mod cloudwatch;
+pub mod events;
 mod failure;
 #[cfg(test)]
 mod golden;
@@ -14,7 +15,9 @@ pub mod iam;
 pub mod kms;
 pub mod logs;
 pub mod organizations;
+mod places;
 pub mod s3;
+
 pub mod service;
 pub mod sinks;
 pub mod sns;

@@ -13,6 +13,8 @@ mod render;
 mod state;
 mod takes;
 
+pub use takes::takes;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -19,7 +19,8 @@ const GLOBAL_SERVICES: [&str; 8] = [
 ];
 
 /// Whether `trail` takes the event.
-pub(crate) fn takes(trail: &Trail, facts: &Facts<'_>) -> bool {
+#[must_use]
+pub fn takes(trail: &Trail, facts: &Facts<'_>) -> bool {
     let is_of_account = facts.account().is_some_and(|account| account == trail.account());
     is_of_account && takes_region(trail, facts) && takes_kind(trail, facts)
 }

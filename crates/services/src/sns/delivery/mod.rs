@@ -12,7 +12,6 @@
 
 mod attempt;
 mod metrics;
-mod places;
 pub(super) mod render;
 mod schedule;
 #[cfg(test)]
@@ -38,7 +37,7 @@ use super::state::{Notification, Owed, SUBSCRIPTIONS, Subscription, TOPICS, Topi
 use super::{Links, Signing, owed};
 use crate::sinks::QueueSink;
 use metrics::Metrics;
-use places::{Places, Room};
+use crate::places::{Places, Room};
 
 /// Subscriptions that one run looks at.
 const SUBSCRIPTIONS_MAX: usize = 10_000;
@@ -86,7 +85,7 @@ pub struct Delivery(Arc<Inner>);
 struct Inner {
     parts: DeliveryParts,
     metrics: Metrics,
-    places: Mutex<Places>,
+    places: Mutex<Places<SubscriptionArn>>,
     tasks: Mutex<JoinSet<()>>,
     /// Grows whenever there may be more to do.
     arrivals: watch::Sender<u64>,
@@ -221,7 +220,7 @@ impl Inner {
         *self.resting_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
     }
 
-    fn places(&self) -> MutexGuard<'_, Places> {
+    fn places(&self) -> MutexGuard<'_, Places<SubscriptionArn>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -253,7 +252,7 @@ impl Drop for Place {
 fn find(
     tx: &mut dyn Tx,
     sealer: &Sealer,
-    places: &mut Places,
+    places: &mut Places<SubscriptionArn>,
     now: Timestamp,
 ) -> Result<Found, CatalogError> {
     let mut due = Vec::new();

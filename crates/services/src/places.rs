@@ -2,15 +2,14 @@
 //! policy allows. Kept in memory: after a restart everybody is well again.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::time::Duration;
 
 use cairn_core::Timestamp;
 
-use super::super::arn::SubscriptionArn;
-
 /// Deliveries at a time.
 const PLACES: usize = 128;
-/// Of them to one subscription.
+/// Of them to one receiver.
 const PLACES_EACH: usize = 16;
 /// Of them to one whose last delivery failed.
 const PLACES_EACH_SICK: usize = 4;
@@ -19,12 +18,18 @@ const PLACES_SICK: usize = 64;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What is under way, and to whom.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Places {
+#[derive(Clone, Debug)]
+pub(crate) struct Places<K> {
     /// The places, among all that is owed, of deliveries under way.
     busy: HashSet<u64>,
     sick_busy: usize,
-    receivers: HashMap<SubscriptionArn, Receiver>,
+    receivers: HashMap<K, Receiver>,
+}
+
+impl<K> Default for Places<K> {
+    fn default() -> Self {
+        Self { busy: HashSet::new(), sick_busy: 0, receivers: HashMap::new() }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,44 +42,44 @@ struct Receiver {
     window: (Timestamp, u32),
 }
 
-/// How many deliveries to a subscription may begin.
+/// How many deliveries to a receiver may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
+pub(crate) enum Room {
     /// So many.
     Now(usize),
     /// None before that time, as its policy has it.
     From(Timestamp),
 }
 
-impl Places {
+impl<K: Clone + Eq + Hash> Places<K> {
     /// How many further deliveries may begin, to whomever.
-    pub(super) fn free(&self) -> usize {
+    pub(crate) fn free(&self) -> usize {
         PLACES.saturating_sub(self.busy.len())
     }
 
     /// Whether a delivery is under way.
-    pub(super) fn is_busy(&self, place: u64) -> bool {
+    pub(crate) fn is_busy(&self, place: u64) -> bool {
         self.busy.contains(&place)
     }
 
-    /// How many deliveries to a subscription are under way.
-    pub(super) fn busy_with(&self, subscription: &SubscriptionArn) -> usize {
-        self.receivers.get(subscription).map_or(0, |receiver| receiver.busy)
+    /// How many deliveries to a receiver are under way.
+    pub(crate) fn busy_with(&self, to: &K) -> usize {
+        self.receivers.get(to).map_or(0, |receiver| receiver.busy)
     }
 
-    /// Whether the last delivery to a subscription failed.
-    pub(super) fn is_sick(&self, subscription: &SubscriptionArn) -> bool {
-        self.receivers.get(subscription).is_some_and(|receiver| receiver.is_sick)
+    /// Whether the last delivery to a receiver failed.
+    pub(crate) fn is_sick(&self, to: &K) -> bool {
+        self.receivers.get(to).is_some_and(|receiver| receiver.is_sick)
     }
 
-    /// How many deliveries to a subscription may begin `now`, where a policy lets so many begin in a second.
-    pub(super) fn room(
+    /// How many deliveries to a receiver may begin `now`, where a policy lets so many begin in a second.
+    pub(crate) fn room(
         &self,
-        subscription: &SubscriptionArn,
+        to: &K,
         now: Timestamp,
         per_second: Option<u32>,
     ) -> Room {
-        let Some(receiver) = self.receivers.get(subscription) else {
+        let Some(receiver) = self.receivers.get(to) else {
             let most = per_second.map_or(PLACES_EACH, |most| PLACES_EACH.min(most as usize));
             return Room::Now(most.min(self.free()));
         };
@@ -97,10 +102,10 @@ impl Places {
     }
 
     /// A delivery begins.
-    pub(super) fn begin(&mut self, subscription: &SubscriptionArn, place: u64, now: Timestamp) {
+    pub(crate) fn begin(&mut self, to: &K, place: u64, now: Timestamp) {
         self.busy.insert(place);
         let fresh = Receiver { busy: 0, sick_busy: 0, is_sick: false, window: (now, 0) };
-        let receiver = self.receivers.entry(subscription.clone()).or_insert(fresh);
+        let receiver = self.receivers.entry(to.clone()).or_insert(fresh);
         receiver.busy += 1;
         if receiver.is_sick {
             receiver.sick_busy += 1;
@@ -113,9 +118,9 @@ impl Places {
     }
 
     /// A delivery has ended.
-    pub(super) fn end(&mut self, subscription: &SubscriptionArn, place: u64, is_well: bool) {
+    pub(crate) fn end(&mut self, to: &K, place: u64, is_well: bool) {
         self.busy.remove(&place);
-        let Some(receiver) = self.receivers.get_mut(subscription) else { return };
+        let Some(receiver) = self.receivers.get_mut(to) else { return };
         receiver.busy = receiver.busy.saturating_sub(1);
         if receiver.sick_busy > 0 {
             receiver.sick_busy -= 1;
@@ -125,7 +130,7 @@ impl Places {
     }
 
     /// Forgets receivers that nothing is to be remembered of.
-    pub(super) fn tidy(&mut self, now: Timestamp) {
+    pub(crate) fn tidy(&mut self, now: Timestamp) {
         self.receivers.retain(|_, receiver| {
             receiver.busy > 0 || receiver.is_sick || now < receiver.window.0.plus(SECOND)
         });
@@ -136,11 +141,11 @@ impl Places {
 mod tests {
     use super::*;
 
-    fn subscription(id: usize) -> SubscriptionArn {
-        format!("arn:aws:sns:eu-west-1:111122223333:news:{id}").parse().unwrap()
+    fn subscription(id: usize) -> String {
+        format!("news:{id}")
     }
 
-    fn fill(places: &mut Places, id: usize, now: Timestamp) -> usize {
+    fn fill(places: &mut Places<String>, id: usize, now: Timestamp) -> usize {
         let arn = subscription(id);
         let Room::Now(room) = places.room(&arn, now, None) else { panic!("no policy") };
         (0..room).for_each(|place| places.begin(&arn, (id * 1000 + place) as u64, now));
@@ -149,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_sick_leave_room_for_the_well() {
-        let (mut places, now) = (Places::default(), Timestamp::from_seconds(10));
+        let (mut places, now) = (Places::<String>::default(), Timestamp::from_seconds(10));
         for id in 0..40 {
             places.begin(&subscription(id), id as u64, now);
             places.end(&subscription(id), id as u64, false);
@@ -165,7 +170,7 @@ mod tests {
 
     #[test]
     fn nobody_is_sent_to_faster_than_its_policy_allows() {
-        let (mut places, now) = (Places::default(), Timestamp::from_seconds(10));
+        let (mut places, now) = (Places::<String>::default(), Timestamp::from_seconds(10));
         let arn = subscription(1);
         assert_eq!(places.room(&arn, now, Some(2)), Room::Now(2));
         places.begin(&arn, 1, now);
