@@ -17,7 +17,6 @@ pub mod logs;
 pub mod organizations;
 mod places;
 pub mod s3;
-
 pub mod service;
 pub mod sinks;
 pub mod sns;

@@ -1,6 +1,6 @@
 //! What ends an EventBridge call: AWS's refusals in AWS's words.
 
-use cairn_store::QueueError;
+use cairn_store::queues::QueueError;
 use cairn_wire::AwsError;
 
 pub(super) use crate::failure::Failure;

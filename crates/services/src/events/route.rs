@@ -2,8 +2,7 @@
 //!
 //! Invariant: [`Events::accept`] returns when what is owed is durable, and not before.
 
-use cairn_store::QueueError;
-use cairn_store::queues::NewMessage;
+use cairn_store::queues::{NewMessage, QueueError};
 
 use super::error::{Failure, of_engine};
 use super::event::Arrival;

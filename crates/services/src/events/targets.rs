@@ -94,7 +94,7 @@ impl Events {
         for id in ids {
             let key = owed::queue_key(&rule.bus, &rule.name, id);
             match self.queues.remove(&key).await {
-                Ok(()) | Err(cairn_store::QueueError::Missing(_)) => {}
+                Ok(()) | Err(cairn_store::queues::QueueError::Missing(_)) => {}
                 Err(error) => return Err(super::error::of_engine(error)),
             }
         }

@@ -26,6 +26,7 @@ const TABLES: &[(&str, &str)] = &[
     ("cloudtrail", include_str!("authorisation/cloudtrail.txt")),
     ("cloudtrail-data", include_str!("authorisation/cloudtrail-data.txt")),
     ("cloudwatch", include_str!("authorisation/cloudwatch.txt")),
+    ("events", include_str!("authorisation/events.txt")),
     ("iam", include_str!("authorisation/iam.txt")),
     ("kms", include_str!("authorisation/kms.txt")),
     ("logs", include_str!("authorisation/logs.txt")),

@@ -10,6 +10,7 @@ mod audit_events;
 mod authorisation;
 mod cloudtrail;
 mod cloudwatch;
+mod events;
 mod iam;
 mod iam_credentials;
 mod iam_keys;

@@ -18,13 +18,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cairn_core::Timestamp;
-use cairn_store::QueueError;
+use cairn_store::queues::QueueError;
 use cairn_store::queues::{Ask, QueueKey, Received};
 use cairn_wire::AwsError;
 use tokio::task::JoinSet;
 
 use super::Events;
-use super::error::Failure;
 use super::metrics::Outcome;
 use super::owed::{self, Owed};
 use super::state::{Rule, RuleTarget};

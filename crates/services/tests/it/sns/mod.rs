@@ -24,8 +24,8 @@ use super::world::{World, call, caller};
 /// Queues that keep what they are sent, but for those that are told to fail.
 #[derive(Default)]
 pub(crate) struct QueuesDouble {
-    sent: Mutex<Vec<(Source, String, QueueMessage)>>,
-    failing: Mutex<BTreeMap<String, SinkFailure>>,
+    pub(crate) sent: Mutex<Vec<(Source, String, QueueMessage)>>,
+    pub(crate) failing: Mutex<BTreeMap<String, SinkFailure>>,
 }
 
 #[async_trait]
