@@ -17,6 +17,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from cloudwatch_drivers import drive_cloudwatch
+from events_drivers import drive_events
 from identity_drivers import drive_credentials, drive_kms, drive_organizations, drive_policies, drive_sessions
 from messaging_drivers import drive_sqs
 from models import Answers, listed_operations, method_name, minimal_input
@@ -375,7 +376,7 @@ def drive_s3control(control, account):
 DRIVERS = {
     "cloudtrail-data": drive_cloudtrail_data, "sts": drive_sts, "iam": drive_iam, "cloudtrail": drive_cloudtrail,
     "s3": drive_s3, "s3control": drive_s3control, "kms": drive_kms, "organizations": drive_organizations,
-    "sqs": drive_sqs, "sns": drive_sns, "cloudwatch": drive_cloudwatch,
+    "sqs": drive_sqs, "sns": drive_sns, "cloudwatch": drive_cloudwatch, "events": drive_events,
 }
 # What succeeds only with something that this suite has not: a provider of identities, a service that seals messages.
 PROVEN_ELSEWHERE = {("sts", "AssumeRoleWithWebIdentity"), ("sts", "DecodeAuthorizationMessage")}
@@ -421,8 +422,7 @@ def test_every_operation_answers_as_its_model_says(service, operation, answers):
 FOREIGN = [
     ("ec2", "DescribeInstances"), ("ec2", "RunInstances"),
     ("lambda", "ListFunctions"), ("dynamodb", "ListTables"), ("logs", "DescribeLogGroups"), ("logs", "CreateLogGroup"),
-    ("route53", "ListHostedZones"),
-    ("events", "ListRules"), ("secretsmanager", "ListSecrets"),
+    ("route53", "ListHostedZones"), ("secretsmanager", "ListSecrets"),
     ("rds", "DescribeDBInstances"), ("eks", "ListClusters"), ("cloudfront", "ListDistributions"),
 ]
 UNSUPPORTED = {

@@ -73,12 +73,7 @@ impl<K: Clone + Eq + Hash> Places<K> {
     }
 
     /// How many deliveries to a receiver may begin `now`, where a policy lets so many begin in a second.
-    pub(crate) fn room(
-        &self,
-        to: &K,
-        now: Timestamp,
-        per_second: Option<u32>,
-    ) -> Room {
+    pub(crate) fn room(&self, to: &K, now: Timestamp, per_second: Option<u32>) -> Room {
         let Some(receiver) = self.receivers.get(to) else {
             let most = per_second.map_or(PLACES_EACH, |most| PLACES_EACH.min(most as usize));
             return Room::Now(most.min(self.free()));

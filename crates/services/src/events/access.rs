@@ -103,7 +103,8 @@ impl Events {
             sources.extend(text(entry, "Source").map(str::to_owned));
             types.extend(text(entry, "DetailType").map(str::to_owned));
         }
-        found.conditions = vec![("events:source".to_owned(), sources), ("events:detail-type".to_owned(), types)];
+        found.conditions =
+            vec![("events:source".to_owned(), sources), ("events:detail-type".to_owned(), types)];
         Ok(found)
     }
 

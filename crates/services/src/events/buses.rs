@@ -226,6 +226,7 @@ fn settings_shown(bus: &Bus) -> Map<String, Value> {
     let mut shown = Map::new();
     shown.extend(bus.description.as_ref().map(|text| ("Description".to_owned(), text.as_str().into())));
     shown.extend(bus.kms_key.as_ref().map(|key| ("KmsKeyIdentifier".to_owned(), key.as_str().into())));
-    shown.extend(bus.dead_letter_arn.as_ref().map(|arn| ("DeadLetterConfig".to_owned(), json!({"Arn": arn}))));
+    shown
+        .extend(bus.dead_letter_arn.as_ref().map(|arn| ("DeadLetterConfig".to_owned(), json!({"Arn": arn}))));
     shown
 }

@@ -63,7 +63,9 @@ impl BusArn {
             return Ok(Self { region, account, name: given.to_owned() });
         }
         let arn: Self = given.parse().map_err(|_| {
-            validation(format!("Parameter {given} is not valid. Reason: Provided Arn is not in correct format."))
+            validation(format!(
+                "Parameter {given} is not valid. Reason: Provided Arn is not in correct format."
+            ))
         })?;
         if arn.region == caller.region { Ok(arn) } else { Err(super::error::no_bus(&arn.name)) }
     }
@@ -157,7 +159,9 @@ mod tests {
         let rule = default.rule_arn("paid");
         assert_eq!(rule, "arn:aws:events:eu-west-1:111122223333:rule/paid");
         assert_eq!(BusArn::of_rule(&rule), Some((default, "paid".to_owned())));
-        for wrong in ["", "arn:aws:events:eu-west-1:111122223333:rule/x", "arn:aws:sqs:eu-west-1:111122223333:q"] {
+        for wrong in
+            ["", "arn:aws:events:eu-west-1:111122223333:rule/x", "arn:aws:sqs:eu-west-1:111122223333:q"]
+        {
             assert!(wrong.parse::<BusArn>().is_err(), "{wrong}");
         }
     }

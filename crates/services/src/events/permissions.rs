@@ -42,7 +42,11 @@ pub(super) struct RemovePermission {
 }
 
 impl Events {
-    pub(super) async fn put_permission(&self, caller: &Caller, input: PutPermission) -> Result<Value, Failure> {
+    pub(super) async fn put_permission(
+        &self,
+        caller: &Caller,
+        input: PutPermission,
+    ) -> Result<Value, Failure> {
         let arn = BusArn::meant(caller, input.event_bus_name.as_deref())?;
         let now = caller.now;
         if let Some(policy) = input.policy {
@@ -76,7 +80,9 @@ impl Events {
         let arn = BusArn::meant(caller, input.event_bus_name.as_deref())?;
         let (removed, all, now) = (input.statement_id, input.remove_all_permissions, caller.now);
         if !all && removed.is_none() {
-            return Err(validation("Parameter StatementId is not valid. Reason: StatementId is a required argument."));
+            return Err(validation(
+                "Parameter StatementId is not valid. Reason: StatementId is a required argument.",
+            ));
         }
         self.change_bus(&arn, move |bus| {
             bus.modified = Some(now);
@@ -104,7 +110,9 @@ fn check_policy(policy: &str) -> Result<(), Failure> {
     if policy.len() > POLICY_SIZE_BYTES_MAX {
         return Err(too_long());
     }
-    Document::parse(policy).map(drop).map_err(|_| validation("Parameter Policy is not valid. Reason: it is malformed."))
+    Document::parse(policy)
+        .map(drop)
+        .map_err(|_| validation("Parameter Policy is not valid. Reason: it is malformed."))
 }
 
 fn too_long() -> Failure {
@@ -140,7 +148,8 @@ fn statement(arn: &BusArn, input: &PutPermission) -> Result<Value, Failure> {
 }
 
 fn statements_of(bus: &Bus) -> Vec<Value> {
-    let policy: Value = bus.policy.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let policy: Value =
+        bus.policy.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     match policy.get("Statement") {
         Some(Value::Array(statements)) => statements.clone(),
         Some(one) => vec![one.clone()],

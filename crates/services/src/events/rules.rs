@@ -99,7 +99,9 @@ impl Events {
                 buses::found(tx, &own)?;
                 let row = rule_row(&own, &input.name);
                 let before = RULES.get(tx, row.bytes())?;
-                if before.is_none() && RULES.count_prefix(tx, own.row().bytes(), RULES_PER_BUS_MAX)? >= RULES_PER_BUS_MAX {
+                if before.is_none()
+                    && RULES.count_prefix(tx, own.row().bytes(), RULES_PER_BUS_MAX)? >= RULES_PER_BUS_MAX
+                {
                     return Err(over_limit());
                 }
                 let before = before.unwrap_or_else(|| Rule {

@@ -128,8 +128,7 @@ impl Events {
                 },
             })
             .await?;
-        let shown: Vec<Value> =
-            tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();
+        let shown: Vec<Value> = tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();
         Ok(json!({ "Tags": shown }))
     }
 }

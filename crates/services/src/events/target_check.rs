@@ -75,7 +75,9 @@ pub(super) fn checked(given: &Value) -> Result<RuleTarget, Failure> {
         )));
     }
     let Some(kind) = Kind::of(arn) else {
-        return Err(validation(format!("Parameter {arn} is not valid. Reason: the target is not supported.")));
+        return Err(validation(format!(
+            "Parameter {arn} is not valid. Reason: the target is not supported."
+        )));
     };
     check_role(&target, kind)?;
     check_fifo(&target, kind)?;
@@ -92,7 +94,9 @@ fn check_role(target: &RuleTarget, kind: Kind) -> Result<(), Failure> {
     }
     let is_role = |arn: &str| arn.starts_with("arn:aws:iam::") && arn.contains(":role/");
     if target.role_arn.as_deref().is_some_and(|arn| !is_role(arn)) {
-        return Err(validation("Parameter RoleArn is not valid. Reason: Provided Arn is not in correct format."));
+        return Err(validation(
+            "Parameter RoleArn is not valid. Reason: Provided Arn is not in correct format.",
+        ));
     }
     Ok(())
 }
@@ -131,9 +135,10 @@ fn check_fifo(target: &RuleTarget, kind: Kind) -> Result<(), Failure> {
     }
     let group = target.sqs_parameters.as_ref().and_then(|parameters| parameters.message_group_id.as_ref());
     match kind {
-        Kind::Queue if group.is_none() => {
-            Err(validation(format!("Parameter(s) SqsParameters must be specified for target: {}.", target.id)))
-        }
+        Kind::Queue if group.is_none() => Err(validation(format!(
+            "Parameter(s) SqsParameters must be specified for target: {}.",
+            target.id
+        ))),
         Kind::Topic => Err(validation(format!(
             "Parameter {} is not valid. Reason: FIFO topics are not supported.",
             target.arn
@@ -169,7 +174,10 @@ mod tests {
             format!("Parameter {cluster} is not valid. Reason: the target is not supported.")
         );
         let stream = "arn:aws:kinesis:us-east-1:111122223333:stream/s";
-        assert_eq!(told(&json!({"Id": "1", "Arn": stream})), format!("RoleArn is required for target {stream}."));
+        assert_eq!(
+            told(&json!({"Id": "1", "Arn": stream})),
+            format!("RoleArn is required for target {stream}.")
+        );
         assert_eq!(
             told(&json!({"Id": "1", "Arn": queue, "Input": "{}", "InputPath": "$.a"})),
             "Only one of Input, InputPath, or InputTransformer must be provided for target 1."

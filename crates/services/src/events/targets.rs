@@ -68,7 +68,11 @@ impl Events {
         Ok(json!({ "FailedEntryCount": 0, "FailedEntries": [] }))
     }
 
-    pub(super) async fn remove_targets(&self, caller: &Caller, input: RemoveTargets) -> Result<Value, Failure> {
+    pub(super) async fn remove_targets(
+        &self,
+        caller: &Caller,
+        input: RemoveTargets,
+    ) -> Result<Value, Failure> {
         let bus = BusArn::meant(caller, input.event_bus_name.as_deref())?;
         let ids = input.ids.clone();
         let rule = self

@@ -133,7 +133,10 @@ async fn read(catalog: &Catalog, arn: &BusArn) -> Result<Option<BusView>, Catalo
                     view.takes_reads |= rule.state == RuleState::EnabledWithReads;
                 }
                 Err(_) => {
-                    tracing::error!(rule = rule.arn(), "a kept event pattern cannot be read: nothing matches it");
+                    tracing::error!(
+                        rule = rule.arn(),
+                        "a kept event pattern cannot be read: nothing matches it"
+                    );
                 }
             }
         }

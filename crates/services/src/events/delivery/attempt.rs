@@ -100,11 +100,7 @@ fn log_line(input: &str, owed: &Owed) -> LogLine {
 impl Events {
     /// As whose doing queues and topics see what a rule sends.
     pub(super) fn source_of(rule: &Rule) -> Source {
-        Source {
-            service: SERVICE_PRINCIPAL.to_owned(),
-            arn: rule.arn(),
-            account: rule.bus.account.clone(),
-        }
+        Source { service: SERVICE_PRINCIPAL.to_owned(), arn: rule.arn(), account: rule.bus.account.clone() }
     }
 
     /// By what right the rule sends: as the target's role, where it has one.
@@ -144,7 +140,9 @@ impl Events {
                 Ok(self.switchboard.firehoses()?.put(&sender, arn, vec![record]).await?)
             }
             Kind::Bus => self.to_bus(rule, target, owed).await,
-            Kind::ApiDestination => Err(Undelivered::permanent("NO_RESOURCE", "there are no API destinations")),
+            Kind::ApiDestination => {
+                Err(Undelivered::permanent("NO_RESOURCE", "there are no API destinations"))
+            }
         }
     }
 
@@ -202,7 +200,9 @@ impl Events {
             policy: found.policy.as_deref(),
         };
         let sender = self.sender_of(rule, target).await?;
-        sender.check(&to, self.clock.now(), &[]).map_err(|error| Undelivered::from(SinkFailure::from(error)))?;
+        sender
+            .check(&to, self.clock.now(), &[])
+            .map_err(|error| Undelivered::from(SinkFailure::from(error)))?;
         let id = Head::of(&owed.event).map_or_else(|| self.new_id(), |head| head.id);
         let arrival = Arrival {
             via: owed.via.clone(),

@@ -44,7 +44,13 @@ fn attributes(due: &Due, failure: &Undelivered, reason: Reason) -> Vec<Attribute
 
 impl Events {
     /// Puts an event into the dead-letter queue, or lets it go where there is none that takes it.
-    pub(super) async fn give_up(&self, due: &Due, owed: &Owed, failure: &Undelivered, reason: Reason) -> Made {
+    pub(super) async fn give_up(
+        &self,
+        due: &Due,
+        owed: &Owed,
+        failure: &Undelivered,
+        reason: Reason,
+    ) -> Made {
         let dead_letters = due.target.dead_letter_config.as_ref().and_then(|config| config.arn.clone());
         let Some(queue_arn) = dead_letters else {
             self.metrics.gave_up(due.kind);

@@ -196,8 +196,7 @@ impl Delivery {
 
     /// Waits until all that was begun has ended.
     pub async fn idle(&self) {
-        let mut tasks =
-            std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut tasks = std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         while tasks.join_next().await.is_some() {}
     }
 }

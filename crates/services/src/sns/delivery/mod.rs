@@ -35,9 +35,9 @@ use super::arn::SubscriptionArn;
 use super::delivery_policy::{DeliveryPolicy, effective};
 use super::state::{Notification, Owed, SUBSCRIPTIONS, Subscription, TOPICS, Topic};
 use super::{Links, Signing, owed};
+use crate::places::{Places, Room};
 use crate::sinks::QueueSink;
 use metrics::Metrics;
-use crate::places::{Places, Room};
 
 /// Subscriptions that one run looks at.
 const SUBSCRIPTIONS_MAX: usize = 10_000;

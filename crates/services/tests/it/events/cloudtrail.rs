@@ -55,7 +55,10 @@ async fn recorded_calls_come_to_the_default_bus_byte_for_byte() {
     assert_eq!(writes.len(), 1);
     assert!(writes[0].body.ends_with(&format!("\"detail\":{text}}}")), "{}", writes[0].body);
     let event = body(&writes[0]);
-    assert_eq!((event["source"].as_str(), event["time"].as_str()), (Some("aws.s3"), Some("2026-11-21T10:00:00Z")));
+    assert_eq!(
+        (event["source"].as_str(), event["time"].as_str()),
+        (Some("aws.s3"), Some("2026-11-21T10:00:00Z"))
+    );
     assert_eq!(bench.received("all").len(), 2, "reads too");
 }
 

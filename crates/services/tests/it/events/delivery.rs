@@ -71,7 +71,9 @@ async fn a_sick_target_delays_only_itself_and_gets_all_in_the_end() {
     bench.heal("sick");
     let mut received = Vec::new();
     for _ in 0..40 {
-        received.extend(bench.waited_for("sick").await.iter().map(|message| body(message)["detail"]["at"].clone()));
+        received.extend(
+            bench.waited_for("sick").await.iter().map(|message| body(message)["detail"]["at"].clone()),
+        );
         if received.len() >= 40 {
             break;
         }

@@ -86,7 +86,9 @@ async fn what_no_rule_can_be_is_refused_in_awss_words() {
         "400 LimitExceededException: The requested resource exceeds the maximum number allowed."
     );
     assert_eq!(
-        bench.refused("PutTargets", json!({"Rule": "r", "Targets": [{"Id": "1", "Arn": queue_arn("q.fifo")}]})).await,
+        bench
+            .refused("PutTargets", json!({"Rule": "r", "Targets": [{"Id": "1", "Arn": queue_arn("q.fifo")}]}))
+            .await,
         "400 ValidationException: Parameter(s) SqsParameters must be specified for target: 1."
     );
 }
