@@ -105,7 +105,7 @@ $(CURDIR)/.tools/bin/cargo-fuzz:
 # Everything, or PARTS of it; the numbers are kept in the build's folder as well.
 bench: clients release
 	$(CARGO) build --locked --release -p cairn --example load
-	$(CARGO) build --locked --release -p cairn-core --example bench_policy --example bench_rules
+	$(CARGO) build --locked --release -p cairn-core --example bench_policy --example bench_rules --example bench_filter_patterns
 	$(CARGO) build --locked --release -p cairn-processing --example bench_processing
 	$(VENV)/bin/python compat/bench.py --cairn $(BUILT)/release/cairn --load $(BUILT)/release/examples/load \
 		--json $(BUILT)/bench.json $(if $(PARTS),--parts $(PARTS))

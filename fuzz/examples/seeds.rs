@@ -34,6 +34,7 @@ fn main() {
     log();
     digest();
     texts();
+    filter_patterns();
     filter_policies();
 }
 
@@ -298,6 +299,18 @@ fn texts() {
         "conditions",
         r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":["203.0.113.0/24","2001:db8::/32"]},"DateLessThan":{"aws:CurrentTime":"2027-01-01T00:00:00Z"},"NumericLessThanEquals":{"s3:max-keys":"10"},"Bool":{"aws:SecureTransport":true},"ForAnyValue:StringLike":{"aws:username":["a*e","${aws:username}","${*}"]},"ArnLike":{"aws:SourceArn":"arn:*:cloudtrail:*:111122223333:trail/*"},"Null":{"aws:TokenIssueTime":"true"},"StringNotEqualsIfExists":{"k:k":"v"}}}}"#,
     );
+}
+
+fn filter_patterns() {
+    let record =
+        r#"{"eventName":"ConsoleLogin","n":[1,{"a":"x\\u0041"}],"o":{"b":null,"c":true,"d":-1.5e3}}"#;
+    let on_json = r#"{ ($.eventName = "Console*" && $.n[*].a != x) || ($.n[0] >= 1e0) && $.o.b IS NULL || $.o['c'] IS TRUE || $.q NOT EXISTS || $.eventName = %^C.*n$% }"#;
+    write("filter_pattern", "json", format!("{on_json}\n{record}"));
+    let on_fields =
+        "[ip, user = f* || user != \"x\", ..., request = %GET|PUT%, status >= 400 && status < 500,]";
+    let fields = "127.0.0.1 frank [10/Oct/2000 -0700] \"GET / HTTP/1.0\" 404 12";
+    write("filter_pattern", "fields", format!("{on_fields}\n{fields}"));
+    write("filter_pattern", "terms", "ERROR -\"a b\" %[0-9]{2}\\.x% ?WARN\nERROR 10.x");
 }
 
 fn filter_policies() {

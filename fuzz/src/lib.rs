@@ -9,6 +9,7 @@ pub mod chunked;
 pub mod decode;
 pub mod digest;
 pub mod event_pattern;
+pub mod filter_pattern;
 pub mod filter_policy;
 pub mod log;
 pub mod policy;
@@ -22,12 +23,13 @@ pub mod split;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("announcement", announcement::run),
     ("chunked", chunked::run),
     ("decode", decode::run),
     ("digest", digest::run),
     ("event_pattern", event_pattern::run),
+    ("filter_pattern", filter_pattern::run),
     ("filter_policy", filter_policy::run),
     ("log", log::run),
     ("policy", policy::run),

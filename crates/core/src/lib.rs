@@ -7,6 +7,7 @@ pub mod alarm;
 pub mod digest;
 pub mod entropy;
 pub mod event_pattern;
+pub mod filter_pattern;
 pub mod filter_policy;
 pub mod id;
 pub mod identity;
