@@ -18,7 +18,7 @@ use crate::log::LogPosition;
 pub(super) struct Frozen {
     pub(super) tail: Arc<Tail>,
     /// It has all of the journal up to before here.
-    until: LogPosition,
+    pub(super) until: LogPosition,
     /// The file, once it is whole; none where nothing of the tail is to be kept. It is written once: were the answer of a
     /// commit lost, another file would have the same lines.
     written: Option<Option<(u64, FileEntry)>>,
@@ -65,7 +65,10 @@ impl Store {
         let is_due = move |state: &State, store: &Self| {
             let is_old = |oldest: Timestamp| oldest.plus(store.settings.flush_age) <= now;
             let is_old = state.active.inner().oldest.is_some_and(is_old);
-            state.frozen.is_some() || is_old || state.active.size_bytes() >= store.settings.flush_size_bytes
+            state.frozen.is_some()
+                || store.is_only_forgotten(state)
+                || is_old
+                || state.active.size_bytes() >= store.settings.flush_size_bytes
         };
         self.flush(is_due).await
     }
@@ -107,11 +110,16 @@ impl Store {
         let sync = |store: &Self| store.folder.disk.sync_directory(&store.folder.path);
         self.run_blocking("be named", sync).await?.map_err(failed("be named"))?;
         let _registering = self.registering.lock().await;
+        self.make_sure().await?;
+        if self.state().frozen.is_none() {
+            // It was registered before, and the answer was lost.
+            return Ok(());
+        }
         let kept = self.kept_with(&frozen.tail);
         let new: Vec<_> = written.into_iter().collect();
         let change =
             Change { new: new.clone(), flushed: Some(frozen.until), kept: kept.clone(), ..Change::default() };
-        self.registry.change(change).await?;
+        self.made(self.registry.change(change).await).await?;
         let mut state = self.state();
         state.kept.extend(kept);
         state.flushed = frozen.until;
@@ -128,13 +136,18 @@ impl Store {
         }
         let _gate = self.gate.write().await;
         let mut state = self.state();
-        if state.active.is_empty() {
+        if state.active.is_empty() && !self.is_only_forgotten(&state) {
             return None;
         }
         let tail = std::mem::take(&mut state.active);
         let frozen = Frozen { tail, until: self.journal.end(), written: None };
         state.frozen = Some(frozen.clone());
         Some(frozen)
+    }
+
+    /// Whether the journal goes on behind what is in files, but with nothing that is to be found.
+    fn is_only_forgotten(&self, state: &State) -> bool {
+        state.frozen.is_none() && state.active.is_empty() && state.flushed < self.journal.end()
     }
 
     /// What is kept of the streams of a tail once it is in a file.
@@ -156,6 +169,9 @@ impl Store {
             let state = self.state();
             (Arc::clone(&state.hidden), state.flushed)
         };
+        if tail.is_empty() {
+            return Ok(None);
+        }
         let mut writer = FileWriter::create(&self.folder, self.next_id(), self.settings.new_form())?;
         let mut write = || {
             let inner = tail.inner();

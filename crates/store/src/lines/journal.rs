@@ -97,6 +97,11 @@ impl Journal {
         self.is_driven
     }
 
+    /// Whether a write failed, so that what the journal has is known only at the next opening.
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.log.is_poisoned()
+    }
+
     pub(super) fn start(&self) -> LogPosition {
         self.log.start()
     }

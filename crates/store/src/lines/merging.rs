@@ -4,12 +4,12 @@
 //! gets a file of its own. So the lines of a large group are soon by themselves, and go as whole files when they expire,
 //! while small groups do not make a file each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::file::{FileError, FileFault, LinesFile};
+use super::file::{self, FileError, FileFault, LinesFile};
 use super::file_writer::FileWriter;
 use super::hidden::{Forgotten, Hidden};
 use super::reading::{Merge, Span};
@@ -41,6 +41,10 @@ impl Store {
         let _merging = self.merging.lock().await;
         if self.closing.load(Ordering::SeqCst) {
             return Ok(());
+        }
+        {
+            let _registering = self.registering.lock().await;
+            self.make_sure().await?;
         }
         let merged = self.sweep_and_merge().await;
         if merged.is_err() && !self.closing.load(Ordering::SeqCst) {
@@ -171,6 +175,7 @@ impl Store {
             merged
         });
         let merged = merge.await?.map_err(failed_file)?;
+        self.metrics.merges.inc();
         self.metrics.merged_bytes.inc_by(merged.text_bytes);
         self.replace(&files, merged).await
     }
@@ -267,10 +272,23 @@ impl Store {
         let sync = |store: &Self| store.folder.disk.sync_directory(&store.folder.path);
         self.run_blocking("be named", sync).await?.map_err(failed("be named"))?;
         let _registering = self.registering.lock().await;
-        let kept = self.kept_without(&merged.dropped);
+        self.make_sure().await?;
         let old: Vec<u64> = files.iter().map(|file| file.id).collect();
+        let are_there = old.iter().all(|id| self.state().files.contains_key(id));
+        if !are_there {
+            // They were merged before, and the answer was lost.
+            self.remove_unregistered(&merged.new);
+            return Ok(());
+        }
+        let kept = self.kept_without(&merged.dropped);
         let change = Change { old: old.clone(), new: merged.new.clone(), flushed: None, kept: kept.clone() };
-        self.registry.change(change).await?;
+        let made = self.made(self.registry.change(change).await).await;
+        if made.is_err() {
+            if !self.registry_is_unsure.load(Ordering::SeqCst) {
+                self.remove_unregistered(&merged.new);
+            }
+            return made;
+        }
         let mut state = self.state();
         state.kept.extend(kept);
         old.iter().for_each(|id| drop(state.files.remove(id)));
@@ -278,6 +296,14 @@ impl Store {
         drop(state);
         files.iter().for_each(|file| file.is_replaced());
         Ok(())
+    }
+
+    /// Removes files that were written and are not registered.
+    fn remove_unregistered(&self, new: &[(u64, FileEntry)]) {
+        let registered: Vec<u64> = self.state().files.keys().copied().collect();
+        for (id, _) in new.iter().filter(|(id, _)| !registered.contains(id)) {
+            self.remove_unnamed(&self.folder.path.join(file::name(*id)));
+        }
     }
 
     /// New files, as they are read.
@@ -293,50 +319,5 @@ impl Store {
             Some((*of, kept))
         });
         without.collect()
-    }
-
-    /// What neither a file nor the journal has any more need not be remembered as hidden.
-    async fn reveal(&self) -> Result<(), LinesError> {
-        let _registering = self.registering.lock().await;
-        let (groups, streams, expired) = {
-            let state = self.state();
-            let (hidden, flushed) = (&state.hidden, state.flushed);
-            let files = || state.files.values().map(|file| &file.entry);
-            let of_group: BTreeSet<GroupId> =
-                files().flat_map(|entry| &entry.sections).map(|section| section.group).collect();
-            let groups = hidden
-                .groups
-                .iter()
-                .filter(|(group, forgotten)| forgotten.until <= flushed && !of_group.contains(group));
-            let streams = hidden.streams.iter().filter(|((group, _), forgotten)| {
-                let may_have =
-                    |entry: &FileEntry| entry.clean_of < forgotten.number && entry.section(*group).is_some();
-                forgotten.until <= flushed && !files().any(may_have)
-            });
-            let expired = hidden.expired.iter().filter(|(group, expiries)| {
-                expiries.iter().all(|expiry| {
-                    let has_expired = |entry: &FileEntry| {
-                        let section = entry.section(**group);
-                        entry.from < expiry.until && section.is_some_and(|of| of.first_ms < expiry.before_ms)
-                    };
-                    expiry.until <= flushed && !files().any(has_expired)
-                })
-            });
-            (
-                groups.map(|(group, _)| *group).collect::<BTreeSet<_>>(),
-                streams.map(|(of, _)| *of).collect::<BTreeSet<_>>(),
-                expired.map(|(group, _)| *group).collect::<BTreeSet<_>>(),
-            )
-        };
-        if groups.is_empty() && streams.is_empty() && expired.is_empty() {
-            return Ok(());
-        }
-        self.registry.reveal(groups.clone(), streams.clone(), expired.clone()).await?;
-        let mut state = self.state();
-        let hidden = Arc::make_mut(&mut state.hidden);
-        hidden.groups.retain(|group, _| !groups.contains(group));
-        hidden.streams.retain(|of, _| !streams.contains(of));
-        hidden.expired.retain(|group, _| !expired.contains(group));
-        Ok(())
     }
 }

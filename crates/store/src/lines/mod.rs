@@ -8,6 +8,7 @@
 //! of a time range does not open what lies outside of it.
 
 mod block;
+mod changes;
 mod cipher;
 mod compression;
 mod file;

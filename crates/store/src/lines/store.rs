@@ -19,14 +19,14 @@ use tokio::sync::{RwLock, Semaphore};
 use super::cipher::{self, StoreKey};
 use super::file::{self, FileError, Folder, LinesFile};
 use super::flush::Frozen;
-use super::hidden::{Expiry, Forgotten, Hidden};
+use super::hidden::Hidden;
 use super::index_cache::IndexCache;
 use super::journal::{self, Journal, JournalError};
 use super::metrics::{LinesMetrics, value};
 use super::reading::{self, View};
 use super::recent::Recent;
 use super::record::{self, RecordSealer};
-use super::registry::{KeptOf, Registered, Registry, RegistryError};
+use super::registry::{KeptOf, Registered, Registry};
 use super::settings::LinesSettings;
 use super::tail::Tail;
 use super::{Batch, GroupId, Kept, LinesError, Page, Query, StreamId};
@@ -75,7 +75,7 @@ pub(super) struct State {
 }
 
 impl State {
-    fn tails(&self) -> impl Iterator<Item = &Arc<Tail>> {
+    pub(super) fn tails(&self) -> impl Iterator<Item = &Arc<Tail>> {
         self.frozen.iter().map(|frozen| &frozen.tail).chain([&self.active])
     }
 
@@ -110,12 +110,15 @@ pub(super) struct Store {
     pub(super) flush_is_started: AtomicBool,
     pub(super) flush_has_failed: AtomicBool,
     pub(super) closing: AtomicBool,
+    /// A change of the registry failed, and whether it is there is not known.
+    pub(super) registry_is_unsure: AtomicBool,
 }
 
 impl Store {
     /// Opens the store, and reads again what is only in the journal.
     pub(super) async fn open(ground: LinesGround, is_driven: bool) -> Result<Self, LinesError> {
         let LinesGround { disk, folder, catalog, key, settings, space, registry } = ground;
+        make_folder(&*disk, &folder).map_err(failed("be put into a folder"))?;
         let journal_folder = folder.join(JOURNAL_FOLDER);
         let journal =
             Journal::open(is_driven, (&disk, &journal_folder), &settings, space.clone(), &registry)?;
@@ -144,6 +147,7 @@ impl Store {
             flush_is_started: AtomicBool::new(false),
             flush_has_failed: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            registry_is_unsure: AtomicBool::new(false),
         };
         store.replay(&key).await?;
         store.measure();
@@ -266,63 +270,6 @@ impl Store {
         all
     }
 
-    pub(super) async fn forget(&self, group: GroupId, stream: Option<StreamId>) -> Result<(), LinesError> {
-        let _registering = self.registering.lock().await;
-        let forgotten = {
-            // Nobody is within an append that began before.
-            let _gate = self.gate.write().await;
-            Forgotten { number: self.next_id(), until: self.journal.end() }
-        };
-        self.registry.forget(group, stream, forgotten).await.map_err(failed("be forgotten"))?;
-        let mut state = self.state();
-        let is_of = |of: StreamId| stream.is_none_or(|stream| stream == of);
-        state.kept.retain(|(of, stream), _| *of != group || !is_of(*stream));
-        state.tails().for_each(|tail| tail.change_kept(group, |stream, _| !is_of(stream)));
-        let hidden = Arc::make_mut(&mut state.hidden);
-        hidden.number = forgotten.number;
-        match stream {
-            Some(stream) => drop(hidden.streams.insert((group, stream), forgotten)),
-            None => {
-                hidden.streams.retain(|(of, _), _| *of != group);
-                hidden.expired.remove(&group);
-                hidden.groups.insert(group, forgotten);
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) async fn expire(&self, group: GroupId, before_ms: i64) -> Result<(), LinesError> {
-        let _registering = self.registering.lock().await;
-        if self.kept(group, None).first_ms.is_none_or(|first_ms| first_ms >= before_ms) {
-            return Ok(());
-        }
-        let until = {
-            let _gate = self.gate.write().await;
-            self.journal.end()
-        };
-        let (expiries, kept) = {
-            let state = self.state();
-            let expiries = state.hidden.expiries_with(group, Expiry { before_ms, until });
-            let of_group = (group, StreamId(0))..=(group, StreamId(u64::MAX));
-            let mut kept: KeptOf = state.kept.range(of_group).map(|(of, kept)| (*of, *kept)).collect();
-            kept.retain(|_, kept| kept.first_ms.is_some_and(|first_ms| first_ms < before_ms));
-            kept.values_mut().for_each(|kept| kept.expire(before_ms));
-            (expiries, kept)
-        };
-        let registered = self.registry.expire(group, expiries.clone(), kept.clone()).await;
-        registered.map_err(failed("be hidden"))?;
-        let mut state = self.state();
-        state.kept.extend(kept);
-        state.tails().for_each(|tail| {
-            tail.change_kept(group, |_, kept| {
-                kept.expire(before_ms);
-                true
-            });
-        });
-        Arc::make_mut(&mut state.hidden).expired.insert(group, expiries);
-        Ok(())
-    }
-
     pub(super) async fn maintain(
         self: &Arc<Self>,
         now: Timestamp,
@@ -383,7 +330,16 @@ fn with_text_of(batch: Batch, body: &Bytes) -> Batch {
     Batch { lines, ..batch }
 }
 
-/// Makes the folder where it is missing, and removes the files that a crash left over. The number that the next file
+/// Makes the store's folder. Its name is made durable at each start: who made it may have died before.
+fn make_folder(disk: &dyn Disk, folder: &Path) -> std::io::Result<()> {
+    if !disk.is_dir(folder) {
+        disk.create_dir_all(folder)?;
+    }
+    let whole = disk.canonicalize(folder)?;
+    whole.parent().map_or(Ok(()), |above| disk.sync_directory(above))
+}
+
+/// Makes the files' folder where it is missing, and removes the files that a crash left over. The number that the next file
 /// may have.
 fn make_ready(files: &Folder, above: &Path, found: &Registered) -> Result<u64, FileError> {
     let disk = &*files.disk;
@@ -422,10 +378,4 @@ pub(super) fn failed_file(error: FileError) -> LinesError {
         return LinesError::Full(std::io::ErrorKind::StorageFull.into());
     }
     LinesError::File { action: error.action, source: error.into() }
-}
-
-impl From<RegistryError> for LinesError {
-    fn from(error: RegistryError) -> Self {
-        failed("be registered")(error)
-    }
 }

@@ -80,10 +80,9 @@ impl Tail {
         if backwards { range.rev().take(lines_max).collect() } else { range.take(lines_max).collect() }
     }
 
-    /// What is kept of a stream is less by what `change` makes of it; it is forgotten where that says so.
-    pub(super) fn change_kept(&self, group: GroupId, mut change: impl FnMut(StreamId, &mut Kept) -> bool) {
-        let mut inner = self.inner_mut();
-        inner.kept.retain(|(of, stream), kept| *of != group || change(*stream, kept));
+    /// Changes what is kept of streams; a stream is forgotten where `keep` says no.
+    pub(super) fn retain_kept(&self, mut keep: impl FnMut((GroupId, StreamId), &mut Kept) -> bool) {
+        self.inner_mut().kept.retain(|of, kept| keep(*of, kept));
     }
 }
 

@@ -9,6 +9,8 @@ mod faults;
 mod golden;
 mod history;
 mod lines;
+mod lines_golden;
+mod lines_power;
 mod log;
 mod log_damage;
 mod log_power;
