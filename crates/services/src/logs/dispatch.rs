@@ -34,9 +34,12 @@ impl Logs {
 
     async fn answer_others(&self, caller: &Caller, call: &Call) -> Result<Value, Failure> {
         match call.operation.as_str() {
+            "CancelExportTask" => self.cancel_export(caller, call.input()?).await,
+            "CreateExportTask" => self.create_export(caller, call.input()?).await,
             "DeleteDestination" => self.delete_destination(caller, call.input()?).await,
             "DeleteResourcePolicy" => self.delete_policy(caller, call.input()?).await,
             "DescribeDestinations" => self.describe_destinations(caller, call.input()?).await,
+            "DescribeExportTasks" => self.describe_exports(caller, call.input()?).await,
             "DescribeResourcePolicies" => self.describe_policies(caller, call.input()?).await,
             "ListTagsForResource" => self.tags_of_resource(call.input()?).await,
             "ListTagsLogGroup" => self.tags_of_group(caller, call.input()?).await,
@@ -66,6 +69,8 @@ const fn data(name: &'static str) -> Operation {
 /// Which are recorded, the user guide says: "Logging CloudWatch Logs API and console operations in AWS CloudTrail".
 const OPERATIONS: &[Operation] = &[
     operation("AssociateKmsKey", Access::Write),
+    operation("CancelExportTask", Access::Write),
+    operation("CreateExportTask", Access::Write),
     operation("CreateLogGroup", Access::Write),
     operation("CreateLogStream", Access::Write),
     operation("DeleteDestination", Access::Write),
@@ -74,6 +79,7 @@ const OPERATIONS: &[Operation] = &[
     operation("DeleteResourcePolicy", Access::Write),
     operation("DeleteRetentionPolicy", Access::Write),
     operation("DescribeDestinations", Access::Read),
+    operation("DescribeExportTasks", Access::Read),
     operation("DescribeLogGroups", Access::Read),
     operation("DescribeLogStreams", Access::Read),
     operation("DescribeResourcePolicies", Access::Read),
@@ -89,6 +95,7 @@ const OPERATIONS: &[Operation] = &[
     operation("PutLogGroupDeletionProtection", Access::Write),
     operation("PutResourcePolicy", Access::Write),
     operation("PutRetentionPolicy", Access::Write),
+    operation("StartLiveTail", Access::Read),
     operation("TagLogGroup", Access::Write),
     operation("TagResource", Access::Write),
     operation("UntagLogGroup", Access::Write),
@@ -125,6 +132,9 @@ impl Service for Logs {
             let input =
                 input.map_err(|error| AwsError::invalid("InvalidParameterException", error.to_string()))?;
             return Ok(Reply::of(&self.put_events(caller, input).await?));
+        }
+        if call.operation == "StartLiveTail" {
+            return Ok(self.start_tail(caller, call.input()?).await?);
         }
         Ok(Reply::of(&self.answer(caller, &call).await?))
     }

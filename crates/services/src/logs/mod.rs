@@ -15,9 +15,11 @@ mod destinations;
 mod dispatch;
 mod encryption;
 mod error;
+mod export;
 mod filter_events;
 mod get_events;
 mod groups;
+mod live_tail;
 mod metrics;
 mod page;
 mod put_events;
@@ -39,7 +41,7 @@ use cairn_core::{Clock, Entropy};
 use cairn_store::Catalog;
 use cairn_store::lines::{GroupId, Lines, StreamId};
 use prometheus::Registry;
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, watch};
 
 use self::arn::GroupName;
 use self::encryption::OpenedKeys;
@@ -50,6 +52,7 @@ use self::state::Group;
 use self::views::Views;
 use crate::kms::DataKeys;
 use crate::sinks::Switchboard;
+use crate::sqs::Pause;
 
 /// How many locks groups share among them.
 const WRITER_LOCKS: usize = 64;
@@ -68,6 +71,8 @@ pub struct Deps {
     pub data_keys: Arc<dyn DataKeys>,
     /// Where it sends.
     pub switchboard: Switchboard,
+    /// How sessions that follow groups wait.
+    pub pause: Arc<dyn Pause>,
 }
 
 /// The service.
@@ -79,7 +84,10 @@ pub struct Logs {
     data_keys: Arc<dyn DataKeys>,
     opened_keys: OpenedKeys,
     switchboard: Switchboard,
-    views: Views,
+    views: Arc<Views>,
+    pause: Arc<dyn Pause>,
+    /// How many exports were asked for.
+    exports_asked: watch::Sender<u64>,
     policies: Together,
     metrics: Metrics,
     /// By group: held to read while lines are appended, to write while the group or a stream of it is deleted.
@@ -92,7 +100,7 @@ impl Logs {
     /// # Errors
     /// Where the counters cannot be made, which is a mistake in their names.
     pub fn new(deps: Deps, registry: &Registry) -> Result<Self, prometheus::Error> {
-        let Deps { catalog, lines, clock, entropy, data_keys, switchboard } = deps;
+        let Deps { catalog, lines, clock, entropy, data_keys, switchboard, pause } = deps;
         let metrics = Metrics::new()?;
         metrics.register(registry)?;
         Ok(Self {
@@ -103,7 +111,9 @@ impl Logs {
             data_keys,
             opened_keys: OpenedKeys::default(),
             switchboard,
-            views: Views::default(),
+            views: Arc::default(),
+            pause,
+            exports_asked: watch::Sender::new(0),
             policies: Together::default(),
             metrics,
             writers: std::iter::repeat_with(RwLock::default).take(WRITER_LOCKS).collect(),

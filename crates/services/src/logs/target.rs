@@ -15,8 +15,10 @@ use crate::{Caller, Resource, ResourcePolicy, Target};
 
 /// Operations without a resource.
 const WITHOUT_RESOURCE: &[&str] = &[
+    "CancelExportTask",
     "DeleteResourcePolicy",
     "DescribeDestinations",
+    "DescribeExportTasks",
     "DescribeResourcePolicies",
     "PutResourcePolicy",
     "TestMetricFilter",
@@ -25,6 +27,8 @@ const WITHOUT_RESOURCE: &[&str] = &[
 const ON_TAGS: [&str; 3] = ["ListTagsForResource", "TagResource", "UntagResource"];
 /// Operations that are about a stream.
 const ON_STREAM: [&str; 4] = ["CreateLogStream", "DeleteLogStream", "GetLogEvents", "PutLogEvents"];
+/// Operations that list groups.
+const LISTINGS: [&str; 2] = ["DescribeLogGroups", "ListLogGroups"];
 /// Operations that are about a destination.
 const ON_DESTINATION: [&str; 3] = ["DeleteDestination", "PutDestination", "PutDestinationPolicy"];
 
@@ -47,10 +51,16 @@ impl Logs {
             target.policy = Some(ResourcePolicy { owner: name.account, document: None, must_allow: false });
             return Ok(target);
         }
-        let Some(name) = named(caller, call)? else {
+        let Some(name) = named(caller, call)?.into_iter().next() else {
             target.resource_arn = GroupName::own(caller, "").stream_arn("");
             return Ok(target);
         };
+        self.on_group(target, call, name).await
+    }
+
+    /// The target, where it is about that group.
+    async fn on_group(&self, mut target: Target, call: &Call, name: GroupName) -> Result<Target, Failure> {
+        let operation = call.operation.as_str();
         target.resource_arn = match operation {
             _ if ON_TAGS.contains(&operation) => name.to_string(),
             _ if ON_STREAM.contains(&operation) => {
@@ -89,6 +99,11 @@ impl Logs {
         };
         let mut targets = Vec::new();
         targets.extend(tagged.map(|name| tagging(name.to_string(), call)));
+        for name in named(caller, call)?.into_iter().skip(1) {
+            let target =
+                Target { action: format!("logs:{}", call.operation), ..tagging(String::new(), call) };
+            targets.push(self.on_group(target, call, name).await?);
+        }
         if call.operation == "PutDestination" {
             targets.extend(text(call, "roleArn").map(|role| pass_role(role, "logs.amazonaws.com")));
             let name = destination(caller, call).filter(|_| has_tags);
@@ -122,20 +137,23 @@ fn destination(caller: &Caller, call: &Call) -> Option<DestinationName> {
     text(call, "resourceArn").filter(|_| is_on_tags).and_then(DestinationName::of_arn)
 }
 
-/// The group that the call names, by whichever member.
-fn named(caller: &Caller, call: &Call) -> Result<Option<GroupName>, Failure> {
+/// The groups that the call names, by whichever member.
+fn named(caller: &Caller, call: &Call) -> Result<Vec<GroupName>, Failure> {
     if let Some(name) = text(call, "logGroupName") {
-        return Ok(Some(GroupName::own(caller, name)));
+        return Ok(vec![GroupName::own(caller, name)]);
     }
     let members = ["logGroupIdentifier", "resourceArn", "resourceIdentifier"];
-    let identifier = members.into_iter().find_map(|member| text(call, member));
-    match identifier {
-        Some(identifier) => {
-            let name = GroupName::of_identifier(caller, identifier).ok_or_else(group_not_found)?;
-            if name.region == caller.region { Ok(Some(name)) } else { Err(group_not_found()) }
-        }
-        None => Ok(None),
-    }
+    let one = members.into_iter().find_map(|member| text(call, member));
+    let lists = ["logGroupIdentifiers", "logGroupNames"];
+    let several = lists.into_iter().find_map(|member| call.params.get(member).and_then(Value::as_array));
+    // Where groups are listed, those that are not named are seen as well.
+    let several = several.filter(|_| !LISTINGS.contains(&call.operation.as_str()));
+    let identifiers = one.into_iter().chain(several.into_iter().flatten().filter_map(Value::as_str));
+    let names = identifiers.map(|identifier| {
+        let name = GroupName::of_identifier(caller, identifier).ok_or_else(group_not_found)?;
+        if name.region == caller.region { Ok(name) } else { Err(group_not_found()) }
+    });
+    names.collect()
 }
 
 /// The condition keys that the call's own members give.

@@ -59,10 +59,15 @@ impl World {
             server_key: fixed_sealer().derived_key("sqs.messages"),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
-            pause: Arc::new(Jump(self.clock.clone(), Arc::clone(&self.is_clock_held))),
+            pause: self.pause(),
             changed: Arc::new(|| {}),
         };
         Sqs::open(deps, &prometheus::Registry::new()).await.unwrap()
+    }
+
+    /// Whoever waits by the clock sets it.
+    pub(crate) fn pause(&self) -> Arc<dyn sqs::Pause> {
+        Arc::new(Jump(self.clock.clone(), Arc::clone(&self.is_clock_held)))
     }
 
     pub(crate) fn iam(&self) -> Iam {

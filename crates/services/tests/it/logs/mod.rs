@@ -1,8 +1,10 @@
 //! CloudWatch Logs over lines in memory: what its clients see, on a clock that is set.
 
 mod events;
+mod export;
 mod groups;
 mod keys;
+mod live_tail;
 mod policies;
 mod sink;
 
@@ -25,13 +27,18 @@ pub(crate) const ACCOUNT: &str = "111122223333";
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
 pub(crate) fn logs_of(world: &World, lines: Arc<dyn Lines>) -> Logs {
+    logs_sending(world, lines, Switchboard::default())
+}
+
+fn logs_sending(world: &World, lines: Arc<dyn Lines>, switchboard: Switchboard) -> Logs {
     let deps = Deps {
         catalog: world.catalog.clone(),
         lines,
         clock: world.clock.clone(),
         entropy: world.entropy.clone(),
         data_keys: Arc::new(world.kms(memory_log())),
-        switchboard: Switchboard::default(),
+        switchboard,
+        pause: world.pause(),
     };
     Logs::new(deps, &Registry::new()).unwrap()
 }
