@@ -131,9 +131,9 @@ impl Messaging {
 }
 
 /// Waits by the clock, and not at all once the server stops or the client is gone.
-struct UntilStopped {
-    clock: Arc<dyn Clock>,
-    stopped: watch::Receiver<bool>,
+pub(crate) struct UntilStopped {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) stopped: watch::Receiver<bool>,
 }
 
 #[async_trait]

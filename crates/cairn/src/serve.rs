@@ -46,7 +46,7 @@ use crate::root_key;
 use crate::settings::Settings;
 use crate::stages::{Behind, Stages};
 use crate::system::{SystemClock, SystemEntropy};
-use crate::watching::{self, Watching};
+use crate::watching::{self, Surroundings, Watching};
 
 /// How often the disk is looked at.
 const DISK_INTERVAL: Duration = Duration::from_secs(1);
@@ -302,7 +302,7 @@ async fn open_services(
     ));
     let keys =
         ObjectKeys { server_key: ground.sealer.derived_key("s3.objects"), data_keys: Arc::clone(&kms) as _ };
-    let messaging = messaging::open(ground, &kms, settings.smtp.as_ref(), stopped).await?;
+    let messaging = messaging::open(ground, &kms, settings.smtp.as_ref(), stopped.clone()).await?;
     let sinks = Sinks {
         queues: Some(Arc::clone(&messaging.sqs) as _),
         topics: Some(Arc::clone(&messaging.sns) as _),
@@ -333,7 +333,7 @@ async fn open_services(
         iam,
         kms: Arc::clone(&kms),
         s3,
-        watching: watching::open(ground)?,
+        watching: watching::open(ground, &Surroundings { kms: &kms, stopped: &stopped })?,
         blobs,
         topic: Arc::new(cloudtrail::Topics::new(Arc::clone(&messaging.sns) as _)),
         messaging,

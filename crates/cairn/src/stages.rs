@@ -269,7 +269,7 @@ impl Stages {
     }
 
     /// Starts a stage that counts itself what there is to do: see [`Stages::start`].
-    fn start_marked<S, F, W>(
+    pub(crate) fn start_marked<S, F, W>(
         &mut self,
         name: &'static str,
         stage: &Arc<S>,

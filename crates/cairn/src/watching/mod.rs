@@ -2,6 +2,7 @@
 
 mod events;
 mod lines;
+mod logs;
 mod metrics;
 
 use std::error::Error;
@@ -9,11 +10,22 @@ use std::sync::Arc;
 
 use cairn_services::Service;
 use cairn_services::cloudwatch::CloudWatch;
+use cairn_services::kms::Kms;
+use cairn_services::logs::Logs;
+use tokio::sync::watch;
 
 use self::events::EventBridge;
 use self::lines::LineReader;
 use crate::serve::Ground;
 use crate::stages::Stages;
+
+/// What the services work with besides.
+pub(crate) struct Surroundings<'a> {
+    /// Gives data keys.
+    pub(crate) kms: &'a Arc<Kms>,
+    /// Turns true when the server is to stop.
+    pub(crate) stopped: &'a watch::Receiver<bool>,
+}
 
 /// What runs.
 pub(crate) struct Watching {
@@ -23,17 +35,20 @@ pub(crate) struct Watching {
     pub(crate) line_readers: Vec<LineReader>,
     cloudwatch: Arc<CloudWatch>,
     pub(crate) events: EventBridge,
+    logs: Arc<Logs>,
 }
 
 /// Opens the services and plugs them in.
-pub(crate) fn open(ground: &Ground) -> Result<Watching, Box<dyn Error>> {
+pub(crate) fn open(ground: &Ground, around: &Surroundings<'_>) -> Result<Watching, Box<dyn Error>> {
     let cloudwatch = metrics::open(ground)?;
     let events = events::open(ground)?;
+    let logs = logs::open(ground, around)?;
     Ok(Watching {
-        services: vec![Arc::clone(&cloudwatch) as _, events.service()],
+        services: vec![Arc::clone(&cloudwatch) as _, events.service(), Arc::clone(&logs) as _],
         line_readers: Vec::new(),
         cloudwatch,
         events,
+        logs,
     })
 }
 
@@ -43,5 +58,6 @@ impl Watching {
         lines::start_stage(running, ground, &self.line_readers);
         metrics::start_stages(&self.cloudwatch, running);
         self.events.start_stages(running, ground);
+        logs::start_stages(running, ground, &self.logs);
     }
 }

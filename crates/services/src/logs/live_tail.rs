@@ -153,13 +153,15 @@ impl Events for Tail {
 impl Tail {
     /// What has arrived since the last update.
     async fn update(&mut self) -> Result<Event, Failure> {
-        let (mut results, mut matched) = (Vec::new(), 0);
+        let (mut results, mut is_sampled) = (Vec::new(), false);
         for _ in 0..STEPS_MAX {
             let batches = self.lines.appended(self.position, STEP_BYTES).await.map_err(of_lines)?;
             if batches.is_empty() {
                 break;
             }
             for (position, batch) in batches {
+                // The journal is not kept for those who do not keep up.
+                is_sampled |= position > self.position;
                 self.position = LogPosition(position.0 + 1);
                 let Some((group, opener)) = self.groups.get(&batch.group) else { continue };
                 let Some(stream) = self.stream(batch.stream).await? else { continue };
@@ -168,7 +170,7 @@ impl Tail {
                     if self.pattern.as_ref().is_some_and(|pattern| !pattern.matches(&text)) {
                         continue;
                     }
-                    matched += 1;
+                    is_sampled |= results.len() >= UPDATE_LINES_MAX;
                     if results.len() < UPDATE_LINES_MAX {
                         results.push(json!({
                             "logStreamName": &*stream,
@@ -181,7 +183,6 @@ impl Tail {
                 }
             }
         }
-        let is_sampled = matched > results.len();
         let value = json!({ "sessionMetadata": { "sampled": is_sampled }, "sessionResults": results });
         Ok(Event { name: "sessionUpdate", value })
     }
