@@ -27,6 +27,8 @@ const WITHOUT_RESOURCE: &[&str] = &[
 const ON_TAGS: [&str; 3] = ["ListTagsForResource", "TagResource", "UntagResource"];
 /// Operations that are about a stream.
 const ON_STREAM: [&str; 4] = ["CreateLogStream", "DeleteLogStream", "GetLogEvents", "PutLogEvents"];
+/// Operations that may be about several groups.
+const ON_SEVERAL: [&str; 2] = ["StartLiveTail", "StartQuery"];
 /// Operations that list groups.
 const LISTINGS: [&str; 2] = ["DescribeLogGroups", "ListLogGroups"];
 /// Operations that are about a destination.
@@ -99,7 +101,9 @@ impl Logs {
         };
         let mut targets = Vec::new();
         targets.extend(tagged.map(|name| tagging(name.to_string(), call)));
-        for name in named(caller, call)?.into_iter().skip(1) {
+        let is_on_several = ON_SEVERAL.contains(&call.operation.as_str());
+        let names = if is_on_several { named(caller, call)? } else { Vec::new() };
+        for name in names.into_iter().skip(1) {
             let target =
                 Target { action: format!("logs:{}", call.operation), ..tagging(String::new(), call) };
             targets.push(self.on_group(target, call, name).await?);
