@@ -120,5 +120,5 @@ def drive_exports(logs, account):
     open_to_logs(account, bucket)
     done = logs.create_export_task(**task)["taskId"]
     status = lambda: logs.describe_export_tasks(taskId=done)["exportTasks"][0]["status"]["code"]
-    wait_for(lambda: status() == "COMPLETED")
+    wait_for("the export's end", lambda: status() == "COMPLETED")
     assert code_of(logs.cancel_export_task, taskId=done) == "InvalidOperationException"

@@ -36,19 +36,39 @@ def put(logs, group, stream, *lines):
     return logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
 
 
-def test_the_cli_tails_and_filters(aws, group):
-    code, printed, error = aws("logs", "tail", group, "--since", "5m", "--format", "short")
-    assert code == 0, error
-    assert [line.split(" ", 1)[1] for line in printed.splitlines()] == [
-        "GET /", "ERROR timeout", "GET /about", "slow query", "ERROR deadlock"
-    ]
+def test_the_cli_reads_and_filters(aws, group):
     code, printed, error = aws(
         "logs", "filter-log-events", "--log-group-name", group, "--log-stream-name-prefix", "d", "--output", "json"
     )
     assert code == 0, error
     assert [event["message"] for event in json.loads(printed)["events"]] == ["slow query", "ERROR deadlock"]
-    code, printed, error = aws("logs", "describe-log-streams", "--log-group-name", group, "--query", "logStreams[].logStreamName")
+    code, printed, error = aws(
+        "logs", "get-log-events", "--log-group-name", group, "--log-stream-name", "web", "--start-from-head",
+        "--query", "events[].message", "--output", "json",
+    )
+    assert code == 0 and json.loads(printed) == ["GET /", "ERROR timeout", "GET /about"], error
+    code, printed, error = aws(
+        "logs", "describe-log-streams", "--log-group-name", group, "--query", "logStreams[].logStreamName",
+        "--output", "json",
+    )
     assert code == 0 and json.loads(printed) == ["db", "web"], error
+
+
+def test_a_group_is_followed_as_version_2_of_the_cli_does(logs, group):
+    """`aws logs tail --follow`: pages from the time of the last line on, what was shown is known by its eventId."""
+    seen, start = {}, now_ms() - 60_000
+
+    def look():
+        nonlocal start
+        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group, interleaved=True, startTime=start)
+        new = [event for page in pages for event in page["events"] if event["eventId"] not in seen]
+        seen.update((event["eventId"], event) for event in new)
+        start = max([start, *(event["timestamp"] for event in new)])
+        return [event["message"] for event in new]
+    assert look() == ["GET /", "ERROR timeout", "GET /about", "slow query", "ERROR deadlock"]
+    assert look() == []
+    put(logs, group, "web", "GET /late")
+    assert look() == ["GET /late"]
 
 
 def test_pages_of_a_stream_are_walked_both_ways(logs, group):
@@ -122,8 +142,10 @@ def code_or_none(call, **params):
     return None
 
 
-def test_python_loggers_write_through_watchtower(logs):
+def test_python_loggers_write_through_watchtower(server, logs, monkeypatch):
     watchtower = pytest.importorskip("watchtower")
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(variable, server.environment[variable])
     group = name("watchtower")
     handler = watchtower.CloudWatchLogHandler(
         log_group_name=group, log_stream_name="app", boto3_client=logs, send_interval=1, log_group_retention_days=7,
@@ -148,7 +170,8 @@ def test_an_export_holds_the_lines_of_each_stream(account, logs, group):
     task = logs.create_export_task(
         logGroupName=group, destination=bucket, destinationPrefix="out", fromTime=now_ms() - 60_000, to=now_ms() + 1000,
     )["taskId"]
-    wait_for(lambda: logs.describe_export_tasks(taskId=task)["exportTasks"][0]["status"]["code"] == "COMPLETED")
+    code = lambda: logs.describe_export_tasks(taskId=task)["exportTasks"][0]["status"]["code"]
+    wait_for("the export's end", lambda: code() == "COMPLETED")
     s3 = account.client("s3")
     keys = {item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]}
     db = f"out/{task}/db/000000.gz"
@@ -179,12 +202,12 @@ def test_calls_are_recorded_and_lines_are_not(account, logs, group):
         found = events.lookup_events(LookupAttributes=[{"AttributeKey": "EventName", "AttributeValue": operation}])
         records = [json.loads(event["CloudTrailEvent"]) for event in found["Events"]]
         return [record for record in records if (record["requestParameters"] or {}).get("logGroupName") == group]
-    wait_for(lambda: recorded("CreateLogGroup"))
+    wait_for("the record", lambda: recorded("CreateLogGroup"))
     made = recorded("CreateLogGroup")[0]
     assert (made["eventSource"], made["readOnly"], made["managementEvent"]) == ("logs.amazonaws.com", False, True)
     assert len(recorded("CreateLogStream")) == 2
     logs.filter_log_events(logGroupName=group)
-    wait_for(lambda: recorded("FilterLogEvents"))
+    wait_for("the record", lambda: recorded("FilterLogEvents"))
     assert recorded("FilterLogEvents")[0]["readOnly"] is True
     assert recorded("PutLogEvents") == [], "a data event"
 

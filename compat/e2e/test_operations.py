@@ -384,6 +384,7 @@ DRIVERS = {
 PROVEN_ELSEWHERE = {
     ("sts", "AssumeRoleWithWebIdentity"), ("sts", "DecodeAuthorizationMessage"), ("logs", "PutDestination"),
     ("logs", "PutDestinationPolicy"), ("logs", "DeleteDestination"), ("logs", "DescribeDestinations"),
+    ("logs", "CancelExportTask"),
 }
 
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cairn_core::filter_pattern::FilterPattern;
 use cairn_core::{Clock, Timestamp};
 use cairn_store::lines::{GroupId, Lines, StreamId};
 use cairn_store::{Catalog, LogPosition};
@@ -19,7 +20,7 @@ use super::Logs;
 use super::arn::GroupName;
 use super::encryption::Opener;
 use super::error::{Failure, group_not_found, invalid, of_lines};
-use super::read::{FilterPattern, pattern_of};
+use super::read::pattern_of;
 use super::views::Views;
 use crate::Caller;
 use crate::sqs::Pause;

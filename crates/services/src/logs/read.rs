@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cairn_core::filter_pattern::FilterPattern;
 use cairn_store::LogPosition;
 use cairn_store::lines::{Found, LineId, Wanted};
 
@@ -22,19 +23,6 @@ const DIGITS: (usize, usize, usize) = (20, 20, 16);
 
 /// The place before all lines.
 pub(super) const BEFORE_ALL: LineId = LineId { timestamp_ms: 0, position: LogPosition(0), index: 0 };
-
-/// A pattern that lines are held against.
-pub(super) enum FilterPattern {}
-
-impl FilterPattern {
-    fn parse(_text: &str) -> Result<Self, &'static str> {
-        Err("Filter patterns are not supported.")
-    }
-
-    pub(super) fn matches(&self, _text: &[u8]) -> bool {
-        match *self {}
-    }
-}
 
 /// A line's place as 56 digits, which sort as the places do: ids of events, and what tokens are made of.
 pub(crate) fn digits(id: LineId) -> String {
