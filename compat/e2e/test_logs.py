@@ -144,8 +144,8 @@ def code_or_none(call, **params):
 
 def test_python_loggers_write_through_watchtower(server, logs, monkeypatch):
     watchtower = pytest.importorskip("watchtower")
-    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
-        monkeypatch.setenv(variable, server.environment[variable])
+    for variable, value in server.environment.items():
+        monkeypatch.setenv(variable, value)
     group = name("watchtower")
     handler = watchtower.CloudWatchLogHandler(
         log_group_name=group, log_stream_name="app", boto3_client=logs, send_interval=1, log_group_retention_days=7,
