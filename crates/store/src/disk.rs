@@ -52,6 +52,11 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Removes a file. It stays readable where it is open.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
 
+    /// Removes an empty directory. Nothing where directories cost nothing.
+    fn remove_directory(&self, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     /// The names in a directory, in no order.
     fn names(&self, directory: &Path) -> io::Result<Vec<OsString>>;
 
@@ -164,6 +169,10 @@ impl Disk for SystemDisk {
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
     }
 
     fn names(&self, directory: &Path) -> io::Result<Vec<OsString>> {

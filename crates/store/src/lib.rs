@@ -13,6 +13,7 @@ mod metrics;
 pub mod queues;
 pub mod seal;
 pub mod space;
+pub mod streams;
 
 pub use blobs::{BlobId, BlobReader, BlobWriter, Blobs};
 pub use catalog::{Catalog, CatalogError, Table, Tx};
@@ -20,3 +21,4 @@ pub use history::{History, HistoryEvent, Lookup, LookupPage};
 pub use log::{Entry, EntryKind, EventLog, LogError, LogPosition};
 pub use queues::{QueueKey, Queues};
 pub use seal::{SealError, Sealer};
+pub use streams::{StreamKey, Streams};

@@ -18,3 +18,4 @@ mod queues;
 mod queues_golden;
 mod queues_model;
 mod queues_power;
+mod streams;
