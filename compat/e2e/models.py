@@ -134,6 +134,9 @@ def _parsed_faults(shape, value, at, found, model=None):
         if not isinstance(value, bytes) and not is_stream and not hasattr(value, "read"):
             found.append(f"{at} is {type(value).__name__}, not bytes")
         return
+    if getattr(shape, "is_eventstream", False) or shape.serialization.get("eventstream"):
+        # Its events are the scenario's to judge.
+        return
     if shape.name == "policyDocumentType" and isinstance(value, dict):
         return
     if not isinstance(value, TYPES[kind]) or (kind in ("integer", "long") and isinstance(value, bool)):

@@ -23,7 +23,8 @@ use cairn_store::log::{LogSettings, SegmentLog};
 use cairn_store::queues::{JournalQueues, QueueError, QueueSettings};
 use cairn_store::seal;
 use cairn_store::space::{Space, SpaceWatch, Watermarks};
-use cairn_store::{Catalog, EventLog, History, Sealer};
+use cairn_store::streams::{FolderStreams, StreamError, StreamSettings};
+use cairn_store::{Catalog, EventLog, History, Sealer, Streams};
 use cairn_trail::delivery::{DeliverySettings, DeliveryStage};
 use cairn_trail::digest::{DigestSettings, DigestStage};
 use cairn_trail::history::HistoryStage;
@@ -107,6 +108,7 @@ pub(crate) struct Ground {
     pub(crate) queues: Arc<JournalQueues>,
     /// What log groups hold.
     pub(crate) lines: Arc<SegmentLines>,
+    pub(crate) streams: Arc<dyn Streams>,
     pub(crate) history: Arc<dyn History>,
     pub(crate) recorder: Recorder,
     pub(crate) ingest: Arc<Ingest>,
@@ -213,6 +215,7 @@ async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground,
         registry: registry.clone(),
     };
     let lines = SegmentLines::open(lines).await?;
+    let streams = open_streams(folder, journal_size, &space, &registry)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let history_settings = history_settings(settings.history_retention, segment_size_bytes);
     let history =
@@ -232,6 +235,7 @@ async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground,
         log,
         queues: Arc::new(queues),
         lines: Arc::new(lines),
+        streams: Arc::new(streams),
         history: Arc::new(history),
         ingest: Arc::new(ingest),
         wake: Arc::default(),
@@ -256,6 +260,20 @@ async fn open_queues(
     let settings = QueueSettings { segment_size_bytes, ..QueueSettings::default() };
     let space = Some(Arc::clone(space));
     JournalQueues::open(&failpoint::queues_disk(), &folder.join("queues"), settings, space, registry).await
+}
+
+/// The streams of records, each of which has segments of its own.
+fn open_streams(
+    folder: &DataFolder,
+    segment_size_bytes_max: u64,
+    space: &Arc<SpaceWatch>,
+    registry: &Registry,
+) -> Result<FolderStreams, StreamError> {
+    let defaults = StreamSettings::default();
+    let segment_size_bytes = defaults.segment_size_bytes.min(segment_size_bytes_max);
+    let settings = StreamSettings { segment_size_bytes, ..defaults };
+    let space = Some(Arc::clone(space));
+    FolderStreams::open(&failpoint::streams_disk(), &folder.join("streams"), settings, space, registry)
 }
 
 /// What the history has in memory keeps segments of the log: of small ones it keeps few.
@@ -333,7 +351,7 @@ async fn open_services(
         iam,
         kms: Arc::clone(&kms),
         s3,
-        watching: watching::open(ground, &Surroundings { kms: &kms, stopped: &stopped })?,
+        watching: watching::open(ground, &Surroundings { kms: &kms, stopped: &stopped }).await?,
         blobs,
         topic: Arc::new(cloudtrail::Topics::new(Arc::clone(&messaging.sns) as _)),
         messaging,

@@ -3,6 +3,7 @@
 //! On the road: between the front door, which decoded and will encode, and the store. Must not know: HTTP, SQL.
 //! A service implements [`Service`]; what it lacks answers AWS's error for an unsupported operation.
 
+mod at_rest;
 pub mod authorise;
 pub mod cloudtrail;
 pub mod cloudtrail_data;
@@ -12,6 +13,7 @@ mod failure;
 #[cfg(test)]
 mod golden;
 pub mod iam;
+pub mod kinesis;
 pub mod kms;
 pub mod logs;
 pub mod organizations;

@@ -12,6 +12,7 @@ mod lines;
 mod log;
 mod queues;
 mod seal;
+mod streams;
 
 pub use catalog::memory_catalog;
 pub use chance::Chance;
@@ -21,6 +22,7 @@ pub use lines::memory_lines;
 pub use log::memory_log;
 pub use queues::{SteppedQueues, memory_queues};
 pub use seal::fixed_sealer;
+pub use streams::memory_streams;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -23,7 +23,7 @@ const DIRECTORY: &str = "/data/queues";
 /// Small segments, so that tests come by their ends.
 const SEGMENT_SIZE_BYTES: u64 = 256 << 10;
 
-struct NoFaults;
+pub(crate) struct NoFaults;
 
 impl DiskFaults for NoFaults {
     fn strikes(&self, _kind: &'static str) -> bool {

@@ -92,6 +92,11 @@ pub fn lines_disk() -> Arc<dyn Disk> {
     disk_of_log("lines-")
 }
 
+/// The system's file system for streams of records, with failpoints where one is set.
+pub fn streams_disk() -> Arc<dyn Disk> {
+    disk_of_log("streams-")
+}
+
 #[cfg_attr(not(debug_assertions), allow(unused_variables, reason = "release builds have no failpoints"))]
 fn disk_of_log(prefix: &'static str) -> Arc<dyn Disk> {
     let disk: Arc<dyn Disk> = Arc::new(cairn_store::disk::SystemDisk);

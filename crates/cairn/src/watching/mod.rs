@@ -4,6 +4,7 @@ mod events;
 mod lines;
 mod logs;
 mod metrics;
+mod streams;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 
 use self::events::EventBridge;
 use self::lines::LineReader;
+use self::streams::RecordStreams;
 use crate::serve::Ground;
 use crate::stages::Stages;
 
@@ -31,6 +33,7 @@ pub(crate) struct Surroundings<'a> {
 pub(crate) struct Watching {
     /// For the front door.
     pub(crate) services: Vec<Arc<dyn Service>>,
+    streams: RecordStreams,
     /// The stages that read log lines as they come: the journal of lines is kept for them.
     pub(crate) line_readers: Vec<LineReader>,
     cloudwatch: Arc<CloudWatch>,
@@ -39,17 +42,14 @@ pub(crate) struct Watching {
 }
 
 /// Opens the services and plugs them in.
-pub(crate) fn open(ground: &Ground, around: &Surroundings<'_>) -> Result<Watching, Box<dyn Error>> {
+pub(crate) async fn open(ground: &Ground, around: &Surroundings<'_>) -> Result<Watching, Box<dyn Error>> {
     let cloudwatch = metrics::open(ground)?;
     let events = events::open(ground)?;
     let logs = logs::open(ground, around)?;
-    Ok(Watching {
-        services: vec![Arc::clone(&cloudwatch) as _, events.service(), Arc::clone(&logs) as _],
-        line_readers: Vec::new(),
-        cloudwatch,
-        events,
-        logs,
-    })
+    let streams = streams::open(ground, around).await?;
+    let mut services = vec![Arc::clone(&cloudwatch) as _, events.service(), Arc::clone(&logs) as _];
+    services.extend(streams.services());
+    Ok(Watching { services, line_readers: Vec::new(), cloudwatch, events, logs, streams })
 }
 
 impl Watching {
@@ -59,5 +59,6 @@ impl Watching {
         metrics::start_stages(&self.cloudwatch, running);
         self.events.start_stages(running, ground);
         logs::start_stages(running, ground, &self.logs);
+        self.streams.start_stages(running, ground);
     }
 }

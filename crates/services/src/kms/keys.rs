@@ -22,7 +22,7 @@ const WINDOW_DAYS: std::ops::RangeInclusive<u32> = 7..=30;
 /// Tags of one key.
 const TAGS_MAX: usize = 50;
 /// Services whose keys AWS makes and manages, by the ends of their aliases.
-pub(super) const MANAGED_SERVICES: [&str; 4] = ["s3", "cloudtrail", "sns", "sqs"];
+pub(super) const MANAGED_SERVICES: [&str; 6] = ["s3", "cloudtrail", "sns", "sqs", "kinesis", "firehose"];
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[derive(Deserialize)]

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::batch::{Batch, Entry, Outcomes};
-use super::cipher::SealingKey;
+use super::cipher::seal;
 use super::error::{Failure, fail, invalid_parameter, invalid_value, missing_parameter, of_engine};
 use super::message::{
     Head, KeptAttribute, attributes_md5, body_md5, check_characters, parse_attributes, parse_trace_header,
@@ -18,6 +18,7 @@ use super::message::{
 use super::state::{Fifo, Queue, Scope};
 use super::{Sqs, asker};
 use crate::Caller;
+use crate::at_rest::SealingKey;
 
 /// The most bytes of all messages of a batch together.
 const BATCH_BYTES_MAX: usize = 1_048_576;
@@ -156,7 +157,7 @@ impl Sqs {
         let delay_s = message.delay_s.unwrap_or(queue.settings.delay_s);
         Ok(NewMessage {
             queue: queue.key(),
-            payload: sealing.seal(&id, &head, &message.body)?,
+            payload: seal(sealing, &id, &head, &message.body)?,
             id,
             // A standard queue's groups are tenants, and keep no order.
             group: message.group.clone().filter(|_| fifo.is_some()),

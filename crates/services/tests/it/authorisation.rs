@@ -28,6 +28,7 @@ const TABLES: &[(&str, &str)] = &[
     ("cloudwatch", include_str!("authorisation/cloudwatch.txt")),
     ("events", include_str!("authorisation/events.txt")),
     ("iam", include_str!("authorisation/iam.txt")),
+    ("kinesis", include_str!("authorisation/kinesis.txt")),
     ("kms", include_str!("authorisation/kms.txt")),
     ("logs", include_str!("authorisation/logs.txt")),
     ("organizations", include_str!("authorisation/organizations.txt")),

@@ -17,6 +17,7 @@ mod iam_keys;
 mod iam_policies;
 mod iam_roles;
 mod iam_wire;
+mod kinesis;
 mod kms;
 mod logs;
 mod operations;

@@ -72,6 +72,7 @@ pub(crate) fn with_all(visit: impl FnOnce(&[&dyn Service])) {
     let iam = Arc::new(world.iam());
     let (clock, entropy) = (world.clock.clone(), world.entropy.clone());
     let organizations = Organizations::new(world.catalog.clone(), clock, entropy, Arc::clone(&iam));
+    let kinesis = runtime.block_on(world.kinesis());
     let logs = crate::logs::logs_of(&world, memory_lines());
     let cloudwatch = crate::cloudwatch::cloudwatch_of(&world);
     let sns = crate::sns::sns_of(&world, Arc::default());
@@ -84,6 +85,7 @@ pub(crate) fn with_all(visit: impl FnOnce(&[&dyn Service])) {
         &cloudwatch,
         &events,
         iam.as_ref(),
+        &kinesis,
         &kms,
         &logs,
         &organizations,

@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use cairn_core::{AccountId, Clock, EventId, Principal, Timestamp};
 use cairn_services::iam::Iam;
+use cairn_services::kinesis::{self, Kinesis};
 use cairn_services::kms::Kms;
 use cairn_services::s3::ObjectKeys;
 use cairn_services::sqs::{self, Sqs};
 use cairn_services::{Caller, Service};
-use cairn_store::{Catalog, EventLog, Queues};
-use cairn_testkit::{SeededEntropy, TestClock, fixed_sealer, memory_queues};
+use cairn_store::{Catalog, EventLog, Queues, Streams};
+use cairn_testkit::{SeededEntropy, TestClock, fixed_sealer, memory_queues, memory_streams};
 use cairn_trail::Recorder;
 use cairn_wire::{AwsError, Call, RequestFacts};
 use serde_json::Value;
@@ -68,6 +69,24 @@ impl World {
     /// Whoever waits by the clock sets it.
     pub(crate) fn pause(&self) -> Arc<dyn sqs::Pause> {
         Arc::new(Jump(self.clock.clone(), Arc::clone(&self.is_clock_held)))
+    }
+
+    /// Kinesis over streams in memory.
+    pub(crate) async fn kinesis(&self) -> Kinesis {
+        self.kinesis_over(memory_streams()).await
+    }
+
+    pub(crate) async fn kinesis_over(&self, streams: Arc<dyn Streams>) -> Kinesis {
+        let deps = kinesis::Deps {
+            catalog: self.catalog.clone(),
+            streams,
+            data_keys: Arc::new(self.kms(cairn_testkit::memory_log())),
+            server_key: fixed_sealer().derived_key("kinesis.records"),
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            pause: self.pause(),
+        };
+        Kinesis::open(deps, &prometheus::Registry::new()).await.unwrap()
     }
 
     pub(crate) fn iam(&self) -> Iam {

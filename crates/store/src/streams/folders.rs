@@ -41,7 +41,7 @@ impl Default for StreamSettings {
     fn default() -> Self {
         Self {
             segment_size_bytes: 4 << 20,
-            record_size_bytes_max: 12 << 20,
+            record_size_bytes_max: 2 << 20,
             recent_size_bytes_max: 512 << 10,
             streams_max: 1024,
         }
