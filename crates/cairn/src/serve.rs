@@ -30,7 +30,7 @@ use cairn_trail::digest::{DigestSettings, DigestStage};
 use cairn_trail::history::HistoryStage;
 use cairn_trail::intents::{self, IntentMark};
 use cairn_trail::keys::{KeySettings, SigningKeys};
-use cairn_trail::{Ingest, NotificationStage, Recorder, Topic, UndecodableReports};
+use cairn_trail::{Ingest, LogGroups, NotificationStage, Recorder, StreamStage, Topic, UndecodableReports};
 use cairn_wire::front::{Front, FrontSettings};
 use prometheus::Registry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -129,6 +129,8 @@ struct Services {
     watching: Watching,
     /// Where trails announce.
     topic: Arc<dyn Topic>,
+    /// Where trails send events.
+    log_groups: Arc<dyn LogGroups>,
     keys: SigningKeys,
 }
 
@@ -354,6 +356,7 @@ async fn open_services(
         watching: watching::open(ground, &Surroundings { kms: &kms, stopped: &stopped }).await?,
         blobs,
         topic: Arc::new(cloudtrail::Topics::new(Arc::clone(&messaging.sns) as _)),
+        log_groups: Arc::new(cloudtrail::LogGroups::new(ground.switchboard.clone())),
         messaging,
         keys: SigningKeys::new(
             ground.catalog.clone(),
@@ -378,6 +381,7 @@ fn open_door(
         history: Arc::clone(&ground.history),
         bucket: Arc::clone(&services.s3) as _,
         topic: Arc::clone(&services.topic),
+        log_groups: Arc::clone(&services.log_groups),
         keys: services.keys.clone(),
         changed: Arc::new(move || wake.notify_waiters()),
         settings: cloudtrail::Settings::default(),
@@ -473,6 +477,11 @@ async fn start_stages(
     let topic = Arc::clone(&services.topic);
     let notification = NotificationStage::new(ground.catalog.clone(), topic, Arc::clone(clock), registry)?;
     running.start_notification(notification, &delivery);
+    let groups = Arc::clone(&services.log_groups);
+    let streams =
+        StreamStage::new(Arc::clone(log), ground.catalog.clone(), groups, Arc::clone(clock), registry)?;
+    let streams = Arc::new(streams);
+    running.start_streams(&streams, Arc::clone(log));
     running.start_events(services.s3.event_stage(registry)?);
     let lifecycle = Arc::new(LifecycleStage::new(Arc::clone(&services.s3), Arc::clone(log), registry)?);
     running.start_lifecycle(&lifecycle);
@@ -487,7 +496,7 @@ async fn start_stages(
     running.start_reports(Arc::clone(&reports));
     let (history, ingest) = (Arc::clone(&ground.history), Arc::clone(&ground.ingest));
     let events = Arc::clone(&services.watching.events.cloudtrail);
-    let behind = Behind { history, delivery, intents, ingest, reports, lifecycle, events };
+    let behind = Behind { history, delivery, intents, ingest, reports, lifecycle, events, streams };
     running.start_trim(settings.delivery_interval, Arc::clone(log), behind);
     services.messaging.start_stages(&mut running, clock);
     services.watching.start_stages(&mut running, ground);

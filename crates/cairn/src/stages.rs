@@ -16,7 +16,7 @@ use cairn_trail::digest::DigestStage;
 use cairn_trail::history::HistoryStage;
 use cairn_trail::ingest::Ingest;
 use cairn_trail::intents::IntentMark;
-use cairn_trail::{NotificationStage, UndecodableReports};
+use cairn_trail::{NotificationStage, StreamStage, UndecodableReports};
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -30,6 +30,9 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// How often entries of the log that no stage needs any more are let go: at every delivery, within these.
 const TRIM_INTERVAL_MIN: Duration = Duration::from_secs(1);
 const TRIM_INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+/// For how long the log may grow before trails' log groups get what is new, so that much goes together.
+const GATHER_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How often it is looked for log entries that could not be read.
 const REPORT_INTERVAL: Duration = Duration::from_secs(2);
@@ -61,6 +64,8 @@ pub struct Behind {
     pub lifecycle: Arc<LifecycleStage>,
     /// The event buses.
     pub events: Arc<CloudTrailEvents>,
+    /// The log groups of trails.
+    pub streams: Arc<StreamStage>,
 }
 
 type StageResult = Result<Timestamp, Box<dyn Error + Send + Sync>>;
@@ -103,6 +108,30 @@ impl Stages {
             move |seen| {
                 let log = Arc::clone(&log);
                 async move { log.wait_past(seen).await }
+            },
+        );
+    }
+
+    /// Starts to send trails' events to their log groups: whenever the log has grown, and by the clock where one refused.
+    #[allow(clippy::disallowed_methods, reason = "this is where stages wait")]
+    pub fn start_streams(&mut self, stage: &Arc<StreamStage>, log: Arc<dyn EventLog>) {
+        let (stage, ends) = (Arc::clone(stage), Arc::clone(&log));
+        self.start(
+            "streams",
+            move || {
+                let stage = Arc::clone(&stage);
+                async move {
+                    stage.run_once().await?;
+                    Ok(stage.next_due())
+                }
+            },
+            move || ends.end(),
+            move |seen| {
+                let log = Arc::clone(&log);
+                async move {
+                    log.wait_past(seen).await;
+                    tokio::time::sleep(GATHER_INTERVAL).await;
+                }
             },
         );
     }
@@ -237,7 +266,7 @@ impl Stages {
     }
 
     /// Starts to let go of the log's entries that neither the history, nor a trail, nor an intent needs any more, nor the
-    /// ingest to know what it took, nor a lifecycle to know what it recorded.
+    /// ingest to know what it took, nor a lifecycle to know what it recorded, nor a log group.
     pub fn start_trim(&mut self, delivery_interval: Duration, log: Arc<dyn EventLog>, behind: Behind) {
         let (behind, clock) = (Arc::new(behind), Arc::clone(&self.clock));
         let (log_start, log_end) = (self.log_start.clone(), self.log_end.clone());
@@ -252,6 +281,7 @@ impl Stages {
                 let needed = needed.min(behind.reports.needed_from().await?);
                 let needed = needed.min(behind.lifecycle.needed_from().await?);
                 let needed = needed.min(behind.events.needed_from().await?);
+                let needed = needed.min(behind.streams.needed_from().await?);
                 log.trim(needed).await?;
                 log_start.set(i64::try_from(log.start().0)?);
                 log_end.set(i64::try_from(log.end().0)?);

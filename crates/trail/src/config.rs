@@ -86,6 +86,9 @@ pub struct Trail {
     pub cloud_watch_logs_group_arn: Option<String>,
     /// The role for that.
     pub cloud_watch_logs_role_arn: Option<String>,
+    /// The end of the log when the trail was given a log group: the first position that this gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_group_since: Option<LogPosition>,
     /// The KMS key for log files, where configured.
     pub kms_key_id: Option<String>,
     /// Whether the trail is one of an organization.
@@ -136,6 +139,7 @@ impl Trail {
             log_file_validation: false,
             cloud_watch_logs_group_arn: None,
             cloud_watch_logs_role_arn: None,
+            log_group_since: None,
             kms_key_id: None,
             organization: false,
             organization_id: None,
@@ -211,6 +215,17 @@ impl Trail {
             (true, false) => self.stop_logging(at, LogPosition(log_end.0 + 1)),
             _ => {}
         }
+    }
+
+    /// Gives the trail a log group and a role to write to it with, or takes both away, when the event log ended at
+    /// `log_end`. Another log group goes on where the one before was.
+    pub fn set_log_group(&mut self, group_and_role: Option<(String, String)>, log_end: LogPosition) {
+        self.log_group_since = match (&self.cloud_watch_logs_group_arn, &group_and_role) {
+            (_, None) => None,
+            (None, Some(_)) => Some(log_end),
+            (Some(_), Some(_)) => self.log_group_since.or(Some(log_end)),
+        };
+        (self.cloud_watch_logs_group_arn, self.cloud_watch_logs_role_arn) = group_and_role.unzip();
     }
 
     /// Makes the trail one of an organization, or of one account. Its digests are in another place then, so a new chain
@@ -306,6 +321,12 @@ pub struct TrailStatus {
     /// The last attempt, successful or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest_notification_attempt_at: Option<Timestamp>,
+    /// The last events that reached the log group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest_logs_delivery_at: Option<Timestamp>,
+    /// Why the log group took no events; none after a success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest_logs_delivery_error: Option<String>,
 }
 
 /// Changes the status of `trail`, unless it was deleted meanwhile.

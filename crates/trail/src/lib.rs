@@ -1,4 +1,4 @@
-//! The stages: record, history, delivery, digest and notification. Each reads the event log forward from its own cursor.
+//! The stages: record, history, delivery, digest, notification and streams. Each reads the event log forward from its own cursor.
 //!
 //! On the road: behind the front door, between the event log and what users read. Must not know: HTTP. A stage is a
 //! reconciler: it takes no input, does what is due, and stops; the wiring runs it on a timer and on a wake-up. No
@@ -17,9 +17,12 @@ pub mod ingest;
 pub mod intents;
 pub mod keys;
 mod lease;
+mod log_groups;
 mod metrics;
 pub mod notification;
 pub mod record;
+pub mod streams;
+mod takes;
 pub mod topic;
 mod undecodable;
 
@@ -31,7 +34,9 @@ pub use error::StageError;
 pub use history::HistoryStage;
 pub use ingest::Ingest;
 pub use keys::{KeySettings, PublicKey, SigningKeys};
+pub use log_groups::{LogGroupFailure, LogGroups, LogPlace};
 pub use notification::NotificationStage;
 pub use record::Recorder;
+pub use streams::StreamStage;
 pub use topic::{Topic, TopicFailure};
 pub use undecodable::UndecodableReports;

@@ -139,11 +139,27 @@ pub(super) fn check_log_group(group: Option<&str>, role: Option<&str>) -> Result
     }
 }
 
-/// There are no log groups in this server yet, so no role can write to one. Terraform tries again on this prefix.
+/// The role may not write to the log group. Terraform tries again on this prefix.
 pub(super) fn denied_log_group() -> AwsError {
     AwsError::invalid(
         "InvalidCloudWatchLogsLogGroupArnException",
         "Access denied. Verify in IAM that the role has adequate permissions.",
+    )
+}
+
+/// There is no such log group.
+pub(super) fn unknown_log_group() -> AwsError {
+    AwsError::invalid(
+        "InvalidCloudWatchLogsLogGroupArnException",
+        "CloudTrail cannot validate the specified log group ARN.",
+    )
+}
+
+/// The role does not trust CloudTrail, or is not there. Terraform tries again on this prefix.
+pub(super) fn denied_role() -> AwsError {
+    AwsError::invalid(
+        "InvalidCloudWatchLogsRoleArnException",
+        "Access denied. Check the trust relationships for your role.",
     )
 }
 

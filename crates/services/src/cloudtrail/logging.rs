@@ -69,10 +69,12 @@ fn shown(trail: &Trail, status: &TrailStatus) -> Value {
     let text = |text: &Option<String>| text.as_ref().map(|text| json!(text));
     put("LatestDeliveryError", text(&status.latest_delivery_error));
     put("LatestNotificationError", text(&status.latest_notification_error));
+    put("LatestCloudWatchLogsDeliveryError", text(&status.latest_logs_delivery_error));
     put("LatestDeliveryTime", status.latest_delivery_at.map(reply::seconds));
     put("LatestNotificationTime", status.latest_notification_at.map(reply::seconds));
     put("StartLoggingTime", trail.started_at.map(reply::seconds));
     put("StopLoggingTime", trail.stopped_at.map(reply::seconds));
+    put("LatestCloudWatchLogsDeliveryTime", status.latest_logs_delivery_at.map(reply::seconds));
     put("LatestDigestDeliveryTime", status.latest_digest_delivery_at.map(reply::seconds));
     put("LatestDigestDeliveryError", text(&status.latest_digest_delivery_error));
     let iso = |time: Option<Timestamp>| Some(json!(time.map(Timestamp::iso).unwrap_or_default()));

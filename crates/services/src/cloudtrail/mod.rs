@@ -13,6 +13,7 @@ mod destinations;
 mod failure;
 mod insights;
 mod keys;
+mod log_groups;
 mod logging;
 mod lookup;
 mod names;
@@ -35,10 +36,14 @@ use cairn_wire::{AwsError, Call, Reply};
 use serde_json::Value;
 
 use crate::service::{Access, Caller, EventKind, Operation, Service, Target};
+use crate::sinks::pass_role;
 use failure::Failure;
+pub use log_groups::LogGroups;
 use lookup::Throttle;
 pub use topics::Topics;
 
+/// In whose name trails deliver, announce and assume roles.
+const PRINCIPAL: &str = "cloudtrail.amazonaws.com";
 /// Trails in a region, shadows of multi-region trails included.
 pub const TRAILS_PER_REGION_MAX: usize = 5;
 /// Trails on one page of ListTrails.
@@ -72,6 +77,8 @@ pub struct Deps {
     pub bucket: Arc<dyn Bucket>,
     /// The topics that trails announce their log files on.
     pub topic: Arc<dyn Topic>,
+    /// The log groups that trails send their events to.
+    pub log_groups: Arc<dyn cairn_trail::LogGroups>,
     /// The keys that digests are signed with.
     pub keys: SigningKeys,
     /// Called after every change of a trail: wakes the stages.
@@ -185,11 +192,13 @@ impl Service for CloudTrail {
         })
     }
 
-    /// Each further resource whose tags are asked for.
+    /// Each further resource whose tags are asked for, and the role that is handed over.
     async fn further_targets(&self, caller: &Caller, call: &Call) -> Result<Vec<Target>, AwsError> {
         let first = self.target(caller, call).await?;
         let further = listed_resources(call).iter().skip(1).filter_map(Value::as_str);
-        Ok(further.map(|arn| Target { resource_arn: arn.to_owned(), ..first.clone() }).collect())
+        let further = further.map(|arn| Target { resource_arn: arn.to_owned(), ..first.clone() });
+        let role = call.params["CloudWatchLogsRoleArn"].as_str().filter(|role| !role.is_empty());
+        Ok(further.chain(role.map(|role| pass_role(role, PRINCIPAL))).collect())
     }
 
     async fn handle(&self, caller: &Caller, call: Call) -> Result<Reply, AwsError> {

@@ -1,5 +1,5 @@
-//! What is tried before a trail is made or changed: whether its bucket takes files in the trail's name, and its topic
-//! messages.
+//! What is tried before a trail is made or changed: whether its bucket takes files in the trail's name, its topic messages,
+//! and its log group lines of its role.
 //!
 //! The real service reads the bucket's ACL and puts an empty object at the head of each folder that the trail will
 //! write to. These markers stay, even where the call then fails. The topic is told `CloudTrail validation message.` each
@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use cairn_core::logfile::account_root;
 use cairn_trail::bucket::OnBehalfOf;
-use cairn_trail::{Bucket, BucketPut, PutFailure, Topic, TopicFailure, Trail};
+use cairn_trail::{Bucket, BucketPut, LogGroups, LogPlace, PutFailure, Topic, TopicFailure, Trail};
 use cairn_wire::AwsError;
 
 use super::destinations;
@@ -61,6 +61,17 @@ pub(super) async fn validate_topic(topic: &dyn Topic, trail: &Trail) -> Result<(
     let Some(topic_arn) = trail.sns_topic_arn() else { return Ok(()) };
     let message = VALIDATION_MESSAGE.to_owned();
     topic.publish(&topic_arn, message, &on_behalf_of(trail)).await.map_err(topic_error)
+}
+
+/// Checks that the trail's role can be assumed and may write to its log group, where it has one.
+pub(super) async fn check_log_group(groups: &dyn LogGroups, trail: &Trail) -> Result<(), AwsError> {
+    let Some(place) = LogPlace::of(trail) else { return Ok(()) };
+    groups.check(&place).await.map_err(|failure| match failure.code.as_str() {
+        code if is_internal(code) => AwsError::internal(failure),
+        _ if failure.is_of_role => destinations::denied_role(),
+        "ResourceNotFoundException" => destinations::unknown_log_group(),
+        _ => destinations::denied_log_group(),
+    })
 }
 
 fn on_behalf_of(trail: &Trail) -> OnBehalfOf {

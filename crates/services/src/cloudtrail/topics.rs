@@ -9,10 +9,8 @@ use async_trait::async_trait;
 use cairn_trail::bucket::OnBehalfOf;
 use cairn_trail::{Topic, TopicFailure};
 
+use super::PRINCIPAL;
 use crate::sinks::{SinkFailure, Source, TopicMessage, TopicSink};
-
-/// In whose name trails announce.
-const PRINCIPAL: &str = "cloudtrail.amazonaws.com";
 
 /// SNS, as trails use it.
 pub struct Topics(Arc<dyn TopicSink>);

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use cairn_core::{AccountId, Region, Timestamp, TrailArn};
-use cairn_store::Table;
 use cairn_store::catalog::{CatalogError, Key, Tx};
+use cairn_store::{LogPosition, Table};
 use cairn_trail::Trail;
 use cairn_trail::config::{STATUSES, TRAILS, account_prefix, find_trail, trail_key};
 use cairn_wire::AwsError;
@@ -60,7 +60,7 @@ impl CloudTrail {
         let arn = TrailArn::new(&caller.region, &owner, &request.name);
         let mut trail = Trail::new(arn, 0, String::new(), caller.now);
         request.check_form(&trail)?;
-        request.apply(&mut trail, caller.now);
+        request.apply(&mut trail, caller.now, self.deps.log.end());
         trail.set_organization(place.map(|place| place.organization_id), caller.now);
         trail.tags = tags::new_tags(request.tags_list.clone().unwrap_or_default())?;
         check_combination(&trail)?;
@@ -93,12 +93,12 @@ impl CloudTrail {
         let arn = names::meant_trail(&request.name, caller)?;
         let place = self.organization_of(caller, &request).await?;
         let (update, at, from) = (request.clone(), caller.now, From::of(caller));
-        let log = Arc::clone(&self.deps.log);
+        let (log, ends) = (Arc::clone(&self.deps.log), Arc::clone(&self.deps.log));
         let updated = move |tx: &mut dyn Tx| {
             let before = home_trail(tx, &arn, &from)?;
             let mut trail = before.clone();
             update.check_form(&trail)?;
-            update.apply(&mut trail, at);
+            update.apply(&mut trail, at, ends.end());
             if let Some(place) = &place {
                 organization::check_convertible(place, &trail)?;
                 trail.set_organization(Some(place.organization_id.clone()), at);
@@ -184,9 +184,7 @@ impl CloudTrail {
             Some(key) => Some(preflight::check_key(self.deps.bucket.as_ref(), trail, key).await?),
             None => None,
         };
-        if trail.cloud_watch_logs_group_arn.is_some() {
-            return Err(destinations::denied_log_group());
-        }
+        preflight::check_log_group(self.deps.log_groups.as_ref(), trail).await?;
         preflight::validate_topic(self.deps.topic.as_ref(), trail).await?;
         Ok(key_arn)
     }
@@ -213,14 +211,16 @@ impl TrailRequest {
     }
 
     /// Makes of `trail` what was asked for.
-    fn apply(&self, trail: &mut Trail, at: Timestamp) {
+    fn apply(&self, trail: &mut Trail, at: Timestamp, log_end: LogPosition) {
         if let Some(bucket) = &self.s3_bucket_name {
             trail.bucket.clone_from(bucket);
         }
         assign(&mut trail.key_prefix, &self.s3_key_prefix);
         assign(&mut trail.sns_topic, &self.sns_topic_name);
-        assign(&mut trail.cloud_watch_logs_group_arn, &self.cloud_watch_logs_log_group_arn);
-        assign(&mut trail.cloud_watch_logs_role_arn, &self.cloud_watch_logs_role_arn);
+        if self.cloud_watch_logs_log_group_arn.is_some() || self.cloud_watch_logs_role_arn.is_some() {
+            let group = set(&self.cloud_watch_logs_log_group_arn).map(str::to_owned);
+            trail.set_log_group(group.zip(set(&self.cloud_watch_logs_role_arn).map(str::to_owned)), log_end);
+        }
         assign(&mut trail.kms_key_id, &self.kms_key_id);
         if let Some(include) = self.include_global_service_events {
             trail.include_global_service_events = include;

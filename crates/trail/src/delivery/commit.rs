@@ -13,6 +13,7 @@ use crate::bucket::{BucketPut, OnBehalfOf, PutFailure};
 use crate::chain::{DeliveredFile, keep_delivered};
 use crate::config::{TRAILS, Trail, update_status};
 use crate::lease::{Fence, Refused};
+use crate::streams;
 
 /// A reservation on its way to the bucket.
 pub(crate) struct Putting<'a> {
@@ -187,7 +188,7 @@ impl Putting<'_> {
     }
 }
 
-/// Moves the cursor and drops the logging spans that end before it.
+/// Moves the cursor and drops the logging spans that end before it, and before what the trail's log group has.
 pub(crate) fn move_cursor(
     tx: &mut dyn Tx,
     state: &Key,
@@ -196,7 +197,9 @@ pub(crate) fn move_cursor(
 ) -> Result<(), CatalogError> {
     CURSORS.put(tx, state.bytes(), &cursor)?;
     let before = live.logging_spans.len();
-    live.logging_spans.retain(|span| span.to.is_none_or(|to| to > cursor.position));
+    let streamed = streams::position(tx, state, &live)?;
+    let read_to = streamed.map_or(cursor.position, |streamed| streamed.min(cursor.position));
+    live.logging_spans.retain(|span| span.to.is_none_or(|to| to > read_to));
     if live.logging_spans.len() < before {
         TRAILS.put(tx, live.key().bytes(), &live)?;
     }

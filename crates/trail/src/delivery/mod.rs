@@ -11,9 +11,8 @@ mod metrics;
 mod plan;
 mod render;
 mod state;
-mod takes;
 
-pub use takes::takes;
+pub use crate::takes::takes;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
@@ -30,14 +29,15 @@ use tokio::sync::{Semaphore, watch};
 use self::commit::Putting;
 use self::metrics::Metrics;
 use self::state::{CURSORS, Cursor, RESERVATIONS, Reservation};
+use crate::StageError;
 use crate::announcement;
 use crate::backoff::Backoff;
 use crate::bucket::Bucket;
 use crate::chain::{DELIVERED, state_key};
 use crate::config::{TRAILS, Trail};
 use crate::lease::{Fence, Leases, Refused};
+use crate::takes::next_range;
 use crate::undecodable;
-use crate::{LoggingSpan, StageError};
 
 /// How many trails are worked on at the same time.
 const TRAILS_AT_ONCE: usize = 4;
@@ -420,19 +420,6 @@ fn trails(tx: &mut dyn Tx) -> Result<Vec<Trail>, CatalogError> {
 
 fn states(tx: &mut dyn Tx) -> Result<Vec<Vec<u8>>, CatalogError> {
     Ok(CURSORS.scan_prefix(tx, b"")?.into_iter().map(|(key, _)| key).collect())
-}
-
-/// The next stretch of the log to deliver from `position` on, up to `log_end`; none where there is none.
-fn next_range(
-    spans: &[LoggingSpan],
-    position: LogPosition,
-    log_end: LogPosition,
-) -> Option<(LogPosition, LogPosition)> {
-    spans.iter().find_map(|span| {
-        let from = position.max(span.from);
-        let to = span.to.map_or(log_end, |to| to.min(log_end));
-        (from < to).then_some((from, to))
-    })
 }
 
 /// Overtaken is no failure: whoever was faster does the work.

@@ -9,8 +9,8 @@ use cairn_core::{Record, Region, Timestamp};
 use cairn_store::{Entry, EntryKind, EventLog, LogError, LogPosition};
 
 use super::state::{PlannedFile, Reservation};
-use super::takes::takes;
 use crate::Trail;
+use crate::takes::takes;
 use crate::undecodable::Undecodable;
 
 /// How many entries are read at a time.

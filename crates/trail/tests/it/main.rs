@@ -19,5 +19,6 @@ mod ingest;
 mod intents;
 mod notifications;
 mod simulation;
+mod streams;
 mod undecodable;
 mod world;

@@ -193,11 +193,6 @@ async fn log_groups_and_roles_are_refused_with_the_texts_of_the_real_service() {
                 logs(Some(group), Some("trail")),
                 "InvalidCloudWatchLogsRoleArnException: CloudTrail cannot validate the specified role ARN.",
             ),
-            (
-                "UpdateTrail",
-                logs(Some(group), Some(role)),
-                "InvalidCloudWatchLogsLogGroupArnException: Access denied. Verify in IAM that the role has adequate permissions.",
-            ),
         ],
     )
     .await;

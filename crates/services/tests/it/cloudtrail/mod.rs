@@ -1,5 +1,6 @@
 //! The control plane of CloudTrail on a real catalog, with doubles for the log, the history, the buckets and the keys.
 
+mod log_groups;
 mod logging;
 mod lookup;
 mod messages;
@@ -40,6 +41,7 @@ pub(crate) struct World {
     pub(crate) catalog: Catalog,
     pub(crate) bucket: Arc<TestBucket>,
     pub(crate) topics: Arc<topics::TestTopics>,
+    pub(crate) log_groups: Arc<log_groups::TestLogGroups>,
     pub(crate) log: Arc<TestLog>,
     pub(crate) history: Arc<TestHistory>,
     pub(crate) changes: Arc<AtomicUsize>,
@@ -61,6 +63,7 @@ impl World {
         let (bucket, log, history) =
             (Arc::<TestBucket>::default(), Arc::<TestLog>::default(), Arc::<TestHistory>::default());
         let topics = Arc::<topics::TestTopics>::default();
+        let log_groups = Arc::<log_groups::TestLogGroups>::default();
         let clock = Arc::new(TestClock::new(Timestamp::parse_iso("2026-11-21T12:00:00Z").unwrap()));
         let changes = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&changes);
@@ -70,13 +73,14 @@ impl World {
             history: history.clone(),
             bucket: bucket.clone(),
             topic: Arc::new(Topics::new(topics.clone())),
+            log_groups: log_groups.clone(),
             keys: SigningKeys::new(catalog.clone(), clock.clone(), KeySettings::default(), fixed_sealer()),
             changed: Arc::new(move || {
                 counted.fetch_add(1, Ordering::SeqCst);
             }),
             settings,
         });
-        Self { service, catalog, bucket, topics, log, history, changes, clock, _folder: folder }
+        Self { service, catalog, bucket, topics, log_groups, log, history, changes, clock, _folder: folder }
     }
 
     /// A world with the trail `audit`, which delivers to `logs`.

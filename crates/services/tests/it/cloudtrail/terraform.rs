@@ -86,13 +86,3 @@ async fn apply_read_update_and_destroy_see_what_they_wrote() {
     let described = world.call("DescribeTrails", json!({"trailNameList": [id]})).await.unwrap();
     assert_eq!(described, json!({"trailList": []}));
 }
-
-#[tokio::test]
-async fn a_log_group_is_refused_with_the_prefix_that_terraform_retries_on() {
-    let world = World::new();
-    let create = json!({"Name": "tf-trail", "S3BucketName": "logs",
-        "CloudWatchLogsLogGroupArn": "arn:aws:logs:us-east-1:111122223333:log-group:tf:*",
-        "CloudWatchLogsRoleArn": "arn:aws:iam::111122223333:role/tf"});
-    let refused = world.call("CreateTrail", create).await.unwrap_err();
-    assert!(refused.starts_with("InvalidCloudWatchLogsLogGroupArnException: Access denied."), "{refused}");
-}

@@ -63,9 +63,13 @@ impl Simulation {
                 self.run_stage(0);
                 "delivery runs"
             }
-            50..=64 => {
+            50..=60 => {
                 self.run_stage(1);
                 "digests run"
+            }
+            61..=64 => {
+                self.run_stage(5);
+                "streams run"
             }
             65..=69 => {
                 self.run_stage(2);
@@ -140,6 +144,14 @@ impl Simulation {
             state.refusing.insert(topic);
             return "a topic refuses";
         }
+        if let Some(group) = trail.group.clone().filter(|_| self.rng.strikes(300)) {
+            let mut state = self.groups.lock().unwrap();
+            if state.refusing.remove(&group) {
+                return "a log group comes back";
+            }
+            state.refusing.insert(group);
+            return "a log group refuses";
+        }
         let bucket = trail.buckets.last().unwrap().clone();
         let mut state = self.bucket.lock().unwrap();
         if state.refusing.remove(&bucket) {
@@ -181,6 +193,7 @@ impl Simulation {
             buckets: vec![format!("bucket-{incarnation}-0")],
             validated: self.rng.strikes(800),
             topic: self.rng.strikes(700).then(|| topic_arn(account, incarnation)),
+            group: self.rng.strikes(600).then(|| group_arn(account, incarnation)),
             toggled: false,
             chains: 1,
             deleted: false,
@@ -193,6 +206,8 @@ impl Simulation {
             made.sns_topic = Some(format!("files-{incarnation}"));
         }
         made.set_log_file_validation(model.validated, now);
+        let role = format!("arn:aws:iam::{account}:role/writer");
+        made.set_log_group(model.group.clone().map(|group| (group, role)), cairn_store::LogPosition(end));
         made.start_logging(now, cairn_store::LogPosition(end));
         self.trails.push(model);
         self.keep(made).await;
@@ -261,6 +276,10 @@ impl Simulation {
 
 fn topic_arn(account: &str, incarnation: u64) -> String {
     format!("arn:aws:sns:{HOME}:{account}:files-{incarnation}")
+}
+
+fn group_arn(account: &str, incarnation: u64) -> String {
+    format!("arn:aws:logs:{HOME}:{account}:log-group:trails-{incarnation}:*")
 }
 
 fn configure(trail: &mut Trail, config: Config) {

@@ -41,6 +41,7 @@ impl Simulation {
             let files = self.check_files(&trail, &events);
             self.check_digests(&trail, &files, keys);
             self.check_announced(&trail, &files, &events);
+            self.check_streamed(&trail, &events);
         }
     }
 
@@ -203,6 +204,40 @@ impl Simulation {
         for (id, position) in events {
             if trail.due(*position, &facts[id]) == Due::Once && !told.contains(&format!("\"{id}\"")) {
                 self.problems.push(format!("{topic} was told of no file with {id}"));
+            }
+        }
+    }
+
+    /// The log group has every event that it should have, as it was logged, first times in the log's order.
+    fn check_streamed(&mut self, trail: &SimTrail, events: &BTreeMap<String, u64>) {
+        let Some(group) = &trail.group else { return };
+        let lines = self.groups.lock().unwrap().lines.remove(group).unwrap_or_default();
+        let (log, facts) = (self.log.lock().unwrap(), self.facts.lock().unwrap());
+        let (mut seen, mut last_due) = (BTreeSet::new(), 0);
+        for (_, line) in lines {
+            let parsed: serde_json::Value = serde_json::from_slice(&line).unwrap();
+            let id = parsed["eventID"].as_str().unwrap().to_owned();
+            let Some(&position) = events.get(&id) else {
+                self.problems.push(format!("{group} has {id}, which is not in the log"));
+                continue;
+            };
+            if log.entries[usize::try_from(position).unwrap()].payload != line {
+                self.problems.push(format!("{group} has {id}, which is not what was logged"));
+            }
+            let due = trail.due(position, &facts[&id]);
+            if due == Due::Never {
+                self.problems.push(format!("{group} has {id} at {position}, which is none of the trail's"));
+            }
+            if seen.insert(id.clone()) && due == Due::Once {
+                if position < last_due {
+                    self.problems.push(format!("{group} has {id} at {position} only after {last_due}"));
+                }
+                last_due = position;
+            }
+        }
+        for (id, position) in events {
+            if trail.due(*position, &facts[id]) == Due::Once && !seen.contains(id) {
+                self.problems.push(format!("{group} never had {id} at {position}"));
             }
         }
     }

@@ -130,6 +130,8 @@ pub struct SimTrail {
     pub validated: bool,
     /// The topic that its files are announced on.
     pub topic: Option<String>,
+    /// The log group that its events are sent to.
+    pub group: Option<String>,
     /// Validation was turned on or off after it was made.
     pub toggled: bool,
     /// How many chains it may have begun.

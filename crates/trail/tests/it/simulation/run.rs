@@ -15,7 +15,7 @@ use cairn_testkit::{Chance, TestClock, fixed_sealer};
 use cairn_trail::intents::{self, IntentMark};
 use cairn_trail::{
     DeliverySettings, DeliveryStage, DigestSettings, DigestStage, HistoryStage, Ingest, KeySettings,
-    NotificationStage, Recorder, SigningKeys,
+    NotificationStage, Recorder, SigningKeys, StreamStage,
 };
 use prometheus::Registry;
 use tokio::task::JoinHandle;
@@ -24,7 +24,7 @@ use super::super::doubles::MemoryCatalog;
 use super::gates::{Door, Faults, Gates};
 use super::log::{LogState, SimLog, open_log};
 use super::model::{Fact, Facts, SimTrail, call_event, new_fact};
-use super::stores::{BucketState, SimBucket, SimCatalog, SimTopic, TopicState};
+use super::stores::{BucketState, GroupState, SimBucket, SimCatalog, SimGroups, SimTopic, TopicState};
 
 /// For how many positions an ingested record is remembered, and within how many it is sent again.
 const WINDOW_ENTRIES: u64 = 64;
@@ -49,6 +49,7 @@ pub struct Process {
     delivery: DeliveryStage,
     digests: DigestStage,
     notifications: NotificationStage,
+    streams: StreamStage,
     mark: IntentMark,
     /// From where on somebody needs the log, as of its last trim.
     pub needed: AtomicU64,
@@ -66,6 +67,7 @@ pub struct Simulation {
     pub rows: MemoryCatalog,
     pub bucket: Arc<Mutex<BucketState>>,
     pub topics: Arc<Mutex<TopicState>>,
+    pub groups: Arc<Mutex<GroupState>>,
     pub directory: tempfile::TempDir,
     pub facts: Arc<Mutex<Facts>>,
     pub trails: Vec<SimTrail>,
@@ -80,7 +82,7 @@ pub struct Simulation {
     pub stalled: u64,
 }
 
-type Stages = (DeliveryStage, DigestStage, NotificationStage);
+type Stages = (DeliveryStage, DigestStage, NotificationStage, StreamStage);
 
 /// A folder for the history: in memory where the system has such, as crashes here lose no page cache.
 fn directory() -> tempfile::TempDir {
@@ -101,6 +103,8 @@ impl Simulation {
             "put timed out after its effect",
             "publication refused",
             "publication timed out after its effect",
+            "put of lines refused",
+            "put of lines timed out after its effect",
         ];
         let mut rate = |kind: &str| rng.pick(&rates) * if kind.starts_with("pu") { 4 } else { 1 };
         let per_mille = kinds.into_iter().chain(FAULTS).map(|kind| (kind, rate(kind))).collect();
@@ -124,6 +128,7 @@ impl Simulation {
             rows,
             bucket: Arc::default(),
             topics: Arc::default(),
+            groups: Arc::default(),
             directory: directory(),
             facts: Arc::default(),
             trails: Vec::new(),
@@ -168,7 +173,13 @@ impl Simulation {
             door: door.clone(),
             faults: Arc::clone(&self.faults),
         });
+        let groups = Arc::new(SimGroups {
+            state: Arc::clone(&self.groups),
+            door: door.clone(),
+            faults: Arc::clone(&self.faults),
+        });
         let (catalog, registry) = (self.catalog(door), Registry::new());
+        let streams = StreamStage::new(log.clone(), catalog.clone(), groups, clock.clone(), &registry);
         let notifications = NotificationStage::new(catalog.clone(), topic, clock.clone(), &registry);
         let settings = DeliverySettings {
             reservation_bytes_max: RESERVATION_BYTES_MAX,
@@ -185,7 +196,7 @@ impl Simulation {
             &DigestSettings::default(),
             &registry,
         );
-        (delivery.unwrap(), digests.unwrap(), notifications.unwrap())
+        (delivery.unwrap(), digests.unwrap(), notifications.unwrap(), streams.unwrap())
     }
 
     pub fn note(&mut self, what: String) {
@@ -240,7 +251,7 @@ impl Simulation {
         let door = self.door();
         let disk = self.machine.process(door.process, &door.dead);
         self.main = Some((door.clone(), disk.clone()));
-        let (delivery, digests, notifications) = self.stages(&door);
+        let (delivery, digests, notifications, streams) = self.stages(&door);
         let (log, catalog) = (Arc::new(self.sim_log(&door)), self.catalog(&door));
         let (clock, path) = (self.clock.clone(), self.directory.path().to_owned());
         let booted = Arc::clone(&self.booted);
@@ -275,6 +286,7 @@ impl Simulation {
                 delivery,
                 digests,
                 notifications,
+                streams,
                 mark: IntentMark::new(recorder.clone(), catalog),
                 recorder,
                 log,
@@ -353,6 +365,7 @@ impl Simulation {
             }
             drop(stages.1.run_once().await);
             drop(stages.2.run_once().await);
+            drop(stages.3.run_once().await);
         });
     }
 
@@ -365,6 +378,7 @@ impl Simulation {
                 1 => drop(process.digests.run_once().await),
                 2 => drop(process.history_stage.run_once().await),
                 4 => drop(process.notifications.run_once().await),
+                5 => drop(process.streams.run_once().await),
                 _ => drop(process.trim().await),
             }
         });
@@ -454,6 +468,7 @@ impl Simulation {
         self.faults.off.store(true, Ordering::SeqCst);
         self.bucket.lock().unwrap().refusing.clear();
         self.topics.lock().unwrap().refusing.clear();
+        self.groups.lock().unwrap().refusing.clear();
         self.machine.leave_room(u64::MAX / 2);
         if self.is_dead() {
             self.crash();
@@ -478,7 +493,7 @@ impl Simulation {
             if self.stalled == 0 && self.rng.strikes(500) {
                 self.stall_zombie().await;
             }
-            for which in [3, 0, 1, 2, 4] {
+            for which in [3, 0, 1, 2, 4, 5] {
                 self.call();
                 self.run_stage(which);
                 self.finish().await;
@@ -493,7 +508,7 @@ impl Simulation {
         self.finish().await;
         for minutes in [20, 65, 20] {
             self.clock.advance(Duration::from_secs(minutes * 60));
-            for which in [3, 0, 1, 2, 4] {
+            for which in [3, 0, 1, 2, 4, 5] {
                 self.run_stage(which);
                 self.finish().await;
             }
@@ -509,6 +524,7 @@ impl Process {
         let unsettled = self.mark.advance().await?;
         let needed = self.history.durable_position().await?.min(self.delivery.needed_from().await?);
         let needed: LogPosition = needed.min(unsettled).min(self.ingest.needed_from());
+        let needed = needed.min(self.streams.needed_from().await?);
         self.needed.store(needed.0, Ordering::SeqCst);
         self.log.trim(needed).await?;
         Ok(())

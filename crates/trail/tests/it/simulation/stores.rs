@@ -8,10 +8,12 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use cairn_core::Timestamp;
 use cairn_store::CatalogError;
 use cairn_store::catalog::{CatalogBackend, Work};
 use cairn_trail::bucket::{Bucket, BucketPut, OnBehalfOf, PutFailure};
-use cairn_trail::{Topic, TopicFailure};
+use cairn_trail::{LogGroupFailure, LogGroups, LogPlace, Topic, TopicFailure};
 
 use super::super::doubles::{MemoryCatalog, Object};
 use super::gates::{Door, Faults};
@@ -183,6 +185,52 @@ impl Topic for SimTopic {
             return Err(failure("InternalError"));
         }
         self.door.pass("publish done").await;
+        Ok(())
+    }
+}
+
+/// What all processes see of the log groups.
+#[derive(Default)]
+pub struct GroupState {
+    /// The lines of each group, as they came.
+    pub lines: BTreeMap<String, Vec<(Timestamp, Bytes)>>,
+    /// The groups that refuse everything now.
+    pub refusing: BTreeSet<String>,
+}
+
+#[derive(Clone)]
+pub struct SimGroups {
+    pub state: Arc<Mutex<GroupState>>,
+    pub door: Door,
+    pub faults: Arc<Faults>,
+}
+
+#[async_trait]
+impl LogGroups for SimGroups {
+    async fn check(&self, _place: &LogPlace) -> Result<(), LogGroupFailure> {
+        Ok(())
+    }
+
+    async fn put(&self, place: &LogPlace, lines: Vec<(Timestamp, Bytes)>) -> Result<(), LogGroupFailure> {
+        let failure = |code: &str| LogGroupFailure {
+            code: code.to_owned(),
+            is_of_role: false,
+            message: "simulated".to_owned(),
+        };
+        self.door.pass("put of lines").await;
+        if self.state.lock().unwrap().refusing.contains(&place.group_arn) {
+            self.faults.count("lines refused in an outage");
+            return Err(failure("AccessDeniedException"));
+        }
+        if self.faults.strike("put of lines refused") {
+            return Err(failure("InternalError"));
+        }
+        assert!(lines.is_sorted_by_key(|(at, _)| *at), "lines of one put are in order");
+        self.state.lock().unwrap().lines.entry(place.group_arn.clone()).or_default().extend(lines);
+        if self.faults.strike("put of lines timed out after its effect") {
+            return Err(failure("InternalError"));
+        }
+        self.door.pass("put of lines done").await;
         Ok(())
     }
 }

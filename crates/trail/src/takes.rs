@@ -1,8 +1,11 @@
-//! Which events a trail takes: account, region, global services, selectors.
+//! What a trail takes: which stretches of the log, and which events in them, by account, region, global services and
+//! selectors.
 
 use cairn_core::record::{Category, Facts};
 
-use crate::Trail;
+use cairn_store::LogPosition;
+
+use crate::{LoggingSpan, Trail};
 
 /// The services that have no region: single-region trails take their events only with
 /// `IncludeGlobalServiceEvents`. (User guide: "About global service events"; since November 2021 the events carry the
@@ -17,6 +20,19 @@ const GLOBAL_SERVICES: [&str; 8] = [
     "signin.amazonaws.com",
     "sts.amazonaws.com",
 ];
+
+/// The next stretch of the log of the spans from `position` on, up to `log_end`; none where there is none.
+pub(crate) fn next_range(
+    spans: &[LoggingSpan],
+    position: LogPosition,
+    log_end: LogPosition,
+) -> Option<(LogPosition, LogPosition)> {
+    spans.iter().find_map(|span| {
+        let from = position.max(span.from);
+        let to = span.to.map_or(log_end, |to| to.min(log_end));
+        (from < to).then_some((from, to))
+    })
+}
 
 /// Whether `trail` takes the event.
 #[must_use]
