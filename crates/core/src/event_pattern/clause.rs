@@ -4,6 +4,8 @@
 //! of the arrays that it was found in for those behind it: their values must be in the same elements, or in others'
 //! arrays. A member is absent where no value of it is in the elements fixed so far.
 
+use std::collections::HashMap;
+
 use super::fields::{FieldId, Fields};
 use super::scan::{Found, Leaf, NOWHERE};
 use crate::pattern::{Key, Pattern};
@@ -20,43 +22,73 @@ pub(super) struct Clause {
 #[derive(Clone, Debug)]
 struct ClauseKey {
     field: FieldId,
+    condition: u32,
     patterns: Vec<Pattern>,
     can_be_absent: bool,
+}
+
+/// The conditions of many clauses, a number each: what several ask is decided once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Conditions(HashMap<(FieldId, String), u32>);
+
+/// What was decided on an event, by condition.
+pub(super) struct Verdicts(Vec<Option<Verdict>>);
+
+/// Whether a condition holds by itself.
+#[derive(Clone, Copy, Debug)]
+enum Verdict {
+    Holds,
+    /// It does, by a value within an array.
+    HoldsInArrays,
+    /// The values there are do not fit, but may be in elements that do not count.
+    Open,
+    Fails,
+}
+
+impl Conditions {
+    fn number(&mut self, field: FieldId, patterns: &[Pattern]) -> u32 {
+        let next = u32::try_from(self.0.len()).expect("as many conditions as fit into memory");
+        *self.0.entry((field, format!("{patterns:?}"))).or_insert(next)
+    }
+
+    /// Nothing is decided yet.
+    pub(super) fn undecided(&self) -> Verdicts {
+        Verdicts(vec![None; self.0.len()])
+    }
 }
 
 /// The elements fixed, by array.
 type Choice = Vec<(u32, u32)>;
 
 impl Clause {
-    pub(super) fn new(keys: &[Key], fields: &mut Fields) -> Self {
+    pub(super) fn new(keys: &[Key], fields: &mut Fields, conditions: &mut Conditions) -> Self {
         let mut keys: Vec<&Key> = keys.iter().collect();
         keys.sort_by(|one, other| one.name.cmp(&other.name));
-        let keys = keys.into_iter().map(|key| ClauseKey {
-            field: fields.intern(&key.name),
-            patterns: key.patterns.clone(),
-            can_be_absent: key.can_be_absent(),
+        let keys = keys.into_iter().map(|key| {
+            let field = fields.intern(&key.name);
+            ClauseKey {
+                field,
+                condition: conditions.number(field, &key.patterns),
+                patterns: key.patterns.clone(),
+                can_be_absent: key.can_be_absent(),
+            }
         });
         Self { keys: keys.collect() }
     }
 
-    /// Whether what was found is as asked.
-    pub(super) fn holds(&self, found: &Found<'_>) -> bool {
-        let mut keys_in_arrays = 0;
-        let mut is_absence_open = false;
+    /// Whether what was found is as asked. `verdicts` are those on the same event's, of all clauses.
+    pub(super) fn holds(&self, found: &Found<'_>, verdicts: &mut Verdicts) -> bool {
+        if self.keys.iter().any(|key| matches!(verdicts.0[key.condition as usize], Some(Verdict::Fails))) {
+            return false;
+        }
+        let (mut keys_in_arrays, mut is_absence_open) = (0, false);
         for key in &self.keys {
-            let leaves = found.of(key.field);
-            if leaves.is_empty() {
-                if key.can_be_absent {
-                    continue;
-                }
-                return false;
-            }
-            keys_in_arrays += usize::from(leaves.iter().any(|leaf| leaf.place != NOWHERE));
-            if !leaves.iter().any(|leaf| key.matches(leaf)) {
-                if !key.can_be_absent || leaves.iter().any(|leaf| leaf.place == NOWHERE) {
-                    return false;
-                }
-                is_absence_open = true;
+            let verdict = &mut verdicts.0[key.condition as usize];
+            match verdict.get_or_insert_with(|| key.judge(found)) {
+                Verdict::Holds => {}
+                Verdict::HoldsInArrays => keys_in_arrays += 1,
+                Verdict::Open => (keys_in_arrays, is_absence_open) = (keys_in_arrays + 1, true),
+                Verdict::Fails => return false,
             }
         }
         if keys_in_arrays < 2 { !is_absence_open } else { self.holds_together(found) }
@@ -109,6 +141,19 @@ impl Clause {
 }
 
 impl ClauseKey {
+    fn judge(&self, found: &Found<'_>) -> Verdict {
+        let leaves = found.of(self.field);
+        let is_in_arrays = leaves.iter().any(|leaf| leaf.place != NOWHERE);
+        if leaves.is_empty() {
+            return if self.can_be_absent { Verdict::Holds } else { Verdict::Fails };
+        }
+        if leaves.iter().any(|leaf| self.matches(leaf)) {
+            return if is_in_arrays { Verdict::HoldsInArrays } else { Verdict::Holds };
+        }
+        let is_surely_there = leaves.iter().any(|leaf| leaf.place == NOWHERE);
+        if self.can_be_absent && !is_surely_there { Verdict::Open } else { Verdict::Fails }
+    }
+
     fn matches(&self, leaf: &Leaf<'_>) -> bool {
         let value = leaf.scalar();
         self.patterns.iter().any(|pattern| pattern.matches(&value))

@@ -4,18 +4,19 @@
 //! or any value at all. Of its keys it chooses the one whose buckets are emptiest, so that rules that share members wait
 //! at those that tell them apart. An event opens the buckets of its own values; the clauses in them are tried.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
 use std::net::IpAddr;
 
 use super::EventPattern;
-use super::clause::Clause;
+use super::clause::{Clause, Conditions};
 use super::fields::{FieldId, Fields};
 use super::scan::{Leaf, scan};
 use crate::pattern::{Decimal, Key, Pattern, Scalar, address_of};
 
-/// An index is built anew when more paths than this, and than half of all, may be named by no rule any more.
-const FIELDS_IDLE_MAX: usize = 1024;
+/// An index is built anew when more clauses than this, and than it has, were taken out since: paths and conditions that
+/// no rule names any more stay until then.
+const REMOVED_MAX: usize = 1024;
 
 type ClauseId = u32;
 type Texts = HashMap<Box<[u8]>, Vec<ClauseId>>;
@@ -24,6 +25,7 @@ type Texts = HashMap<Box<[u8]>, Vec<ClauseId>>;
 #[derive(Debug)]
 pub struct RuleIndex<K> {
     pub(super) fields: Fields,
+    conditions: Conditions,
     buckets: Vec<Buckets>,
     clauses: Vec<Option<Waiting<K>>>,
     free: Vec<ClauseId>,
@@ -74,17 +76,34 @@ struct Buckets {
     any: Vec<ClauseId>,
 }
 
+/// Clauses to be tried, each once.
+struct Candidates {
+    seen: Vec<bool>,
+    ids: Vec<ClauseId>,
+}
+
+impl Candidates {
+    fn add<'a>(&mut self, ids: impl IntoIterator<Item = &'a ClauseId>) {
+        for id in ids {
+            if !std::mem::replace(&mut self.seen[*id as usize], true) {
+                self.ids.push(*id);
+            }
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Affixes {
     texts: Texts,
     /// How many of each length there are.
-    lengths: std::collections::BTreeMap<usize, usize>,
+    lengths: BTreeMap<usize, usize>,
 }
 
 impl<K> Default for RuleIndex<K> {
     fn default() -> Self {
         Self {
             fields: Fields::default(),
+            conditions: Conditions::default(),
             buckets: Vec::new(),
             clauses: Vec::new(),
             free: Vec::new(),
@@ -136,8 +155,7 @@ impl<K: Clone + Eq + Hash> RuleIndex<K> {
             self.free.push(id);
             self.removed += 1;
         }
-        if self.removed > FIELDS_IDLE_MAX && self.fields.count() > 2 * (self.clauses.len() - self.free.len())
-        {
+        if self.removed > REMOVED_MAX.max(self.clauses.len() - self.free.len()) {
             let rules = std::mem::take(&mut self.rules);
             *self = Self::default();
             rules.into_iter().for_each(|(rule, (pattern, _))| self.insert(rule, pattern));
@@ -149,23 +167,24 @@ impl<K: Clone + Eq + Hash> RuleIndex<K> {
     #[must_use]
     pub fn matching(&self, event: &str) -> Vec<K> {
         let Some(found) = scan(event, &self.fields) else { return Vec::new() };
-        let mut candidates = self.always.clone();
+        let mut candidates = Candidates { seen: vec![false; self.clauses.len()], ids: Vec::new() };
+        candidates.add(&self.always);
         for leaf in found.all() {
             self.buckets[leaf.field as usize].open(leaf, &mut candidates);
         }
-        candidates.sort_unstable();
-        candidates.dedup();
+        let mut verdicts = self.conditions.undecided();
         let mut matching: Vec<&K> = Vec::new();
-        for waiting in candidates.iter().filter_map(|id| self.clauses[*id as usize].as_ref()) {
-            if waiting.clause.holds(&found) && !matching.contains(&&waiting.rule) {
+        for waiting in candidates.ids.iter().filter_map(|id| self.clauses[*id as usize].as_ref()) {
+            if waiting.clause.holds(&found, &mut verdicts) {
                 matching.push(&waiting.rule);
             }
         }
-        matching.into_iter().cloned().collect()
+        let mut rules = HashSet::with_capacity(matching.len());
+        matching.into_iter().filter(|rule| rules.insert(*rule)).cloned().collect()
     }
 
     fn add(&mut self, rule: &K, keys: &[Key]) -> ClauseId {
-        let clause = Clause::new(keys, &mut self.fields);
+        let clause = Clause::new(keys, &mut self.fields, &mut self.conditions);
         self.buckets.resize_with(self.fields.count(), Buckets::default);
         let at = self.best(keys);
         let id = self.free.pop().unwrap_or_else(|| {
@@ -279,8 +298,8 @@ impl Buckets {
     }
 
     /// Adds the clauses that a value is for.
-    fn open(&self, leaf: &Leaf<'_>, candidates: &mut Vec<ClauseId>) {
-        let mut add = |ids: Option<&Vec<ClauseId>>| candidates.extend(ids.into_iter().flatten());
+    fn open(&self, leaf: &Leaf<'_>, candidates: &mut Candidates) {
+        let mut add = |ids: Option<&Vec<ClauseId>>| candidates.add(ids.into_iter().flatten());
         add(Some(&self.any));
         let word = match leaf.scalar() {
             Scalar::Null => Word::Null,

@@ -21,7 +21,7 @@ pub use index::RuleIndex;
 
 use crate::pattern::{Dialect, Key, PatternError, alternatives, compile};
 
-use clause::Clause;
+use clause::{Clause, Conditions};
 use fields::Fields;
 
 /// The longest pattern, in characters.
@@ -41,6 +41,7 @@ struct Compiled {
     /// Sets of keys of which one must hold.
     alternatives: Vec<Vec<Key>>,
     fields: Fields,
+    conditions: Conditions,
     clauses: Vec<Clause>,
 }
 
@@ -51,15 +52,19 @@ impl EventPattern {
     /// Where it states none.
     pub fn parse(text: &str) -> Result<Self, EventPatternError> {
         let alternatives = alternatives(&compile(text, Dialect::EventPattern)?)?;
-        let mut fields = Fields::default();
-        let clauses = alternatives.iter().map(|keys| Clause::new(keys, &mut fields)).collect();
-        Ok(Self(Arc::new(Compiled { alternatives, fields, clauses })))
+        let (mut fields, mut conditions) = (Fields::default(), Conditions::default());
+        let clauses =
+            alternatives.iter().map(|keys| Clause::new(keys, &mut fields, &mut conditions)).collect();
+        Ok(Self(Arc::new(Compiled { alternatives, fields, conditions, clauses })))
     }
 
     /// Whether an event, JSON, is as asked. A text that is no JSON object is not.
     #[must_use]
     pub fn matches(&self, event: &str) -> bool {
-        let Compiled { fields, clauses, .. } = &*self.0;
-        scan::scan(event, fields).is_some_and(|found| clauses.iter().any(|clause| clause.holds(&found)))
+        let Compiled { fields, conditions, clauses, .. } = &*self.0;
+        scan::scan(event, fields).is_some_and(|found| {
+            let mut verdicts = conditions.undecided();
+            clauses.iter().any(|clause| clause.holds(&found, &mut verdicts))
+        })
     }
 }
