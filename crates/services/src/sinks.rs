@@ -43,6 +43,17 @@ pub struct SinkFailure {
     pub message: String,
 }
 
+impl SinkFailure {
+    /// A sink that takes from services alone.
+    fn no_roles(sink: &str) -> Self {
+        Self {
+            is_transient: false,
+            code: "AccessDenied".to_owned(),
+            message: format!("these {sink} take nothing from roles"),
+        }
+    }
+}
+
 impl From<AwsError> for SinkFailure {
     fn from(error: AwsError) -> Self {
         Self {
@@ -97,6 +108,18 @@ pub trait QueueSink: Send + Sync + 'static {
     /// Sends messages to queues: each durable where its own result says so.
     async fn send(&self, messages: Vec<(Source, String, QueueMessage)>) -> Vec<Result<(), SinkFailure>>;
 
+    /// Sends a message by the right of `sender`, which may be a role: durable on return.
+    async fn send_by(
+        &self,
+        sender: &Sender,
+        queue_arn: &str,
+        message: QueueMessage,
+    ) -> Result<(), SinkFailure> {
+        let Sender::Service(source) = sender else { return Err(SinkFailure::no_roles("queues")) };
+        let sent = self.send(vec![(source.clone(), queue_arn.to_owned(), message)]).await;
+        sent.into_iter().next().unwrap_or(Ok(()))
+    }
+
     /// Whether the queue keeps order: none where there is no such queue.
     async fn is_fifo(&self, queue_arn: &str) -> Option<bool>;
 }
@@ -123,6 +146,19 @@ pub trait TopicSink: Send + Sync + 'static {
         topic_arn: &str,
         message: TopicMessage,
     ) -> Result<(), SinkFailure>;
+
+    /// Publishes by the right of `sender`, which may be a role: what is owed is durable on return.
+    async fn publish_by(
+        &self,
+        sender: &Sender,
+        topic_arn: &str,
+        message: TopicMessage,
+    ) -> Result<(), SinkFailure> {
+        match sender {
+            Sender::Service(source) => self.publish(source, topic_arn, message).await,
+            Sender::Role(_) => Err(SinkFailure::no_roles("topics")),
+        }
+    }
 
     /// Whether the topic keeps order: none where there is no such topic.
     async fn is_fifo(&self, topic_arn: &str) -> Option<bool>;

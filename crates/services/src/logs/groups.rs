@@ -113,6 +113,30 @@ impl Logs {
         Ok(json!({}))
     }
 
+    /// A group without settings, made by a service; no fault where it is there.
+    pub(super) async fn ensure_group(&self, name: GroupName) -> Result<(), Failure> {
+        let created = self.clock.now();
+        self.catalog
+            .write(move |tx| {
+                if GROUPS.get(tx, name.row().bytes())?.is_some() {
+                    return Ok(());
+                }
+                let mut group = Group {
+                    id: GroupId(0),
+                    created,
+                    class: GroupClass::default(),
+                    retention_days: None,
+                    kms_key_arn: None,
+                    tags: checked_tags(Default::default())?,
+                    is_protected: false,
+                    metric_filters: 0,
+                    name: name.clone(),
+                };
+                insert_group(tx, &mut group)
+            })
+            .await
+    }
+
     pub(super) async fn delete_group(&self, caller: &Caller, input: NamedGroup) -> Result<Value, Failure> {
         let name = GroupName::own(caller, &input.log_group_name);
         // Nothing is written to it any more once it is gone.

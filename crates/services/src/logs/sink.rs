@@ -123,6 +123,23 @@ impl LogSink for Logs {
         checked.await.map_err(sink_failure)
     }
 
+    async fn make_group(&self, sender: &Sender, group_arn: &str) -> Result<(), SinkFailure> {
+        let made = async {
+            let name = GroupName::of_arn(group_arn).ok_or_else(group_not_found)?;
+            let policy = self.policy_of(&name.region, &name.account).await?;
+            let to = SentTo {
+                action: "logs:CreateLogGroup",
+                arn: group_arn,
+                owner: &name.account,
+                region: &name.region,
+                policy: policy.as_deref(),
+            };
+            sender.check(&to, self.clock.now(), &[])?;
+            self.ensure_group(name).await
+        };
+        made.await.map_err(sink_failure)
+    }
+
     async fn put(
         &self,
         sender: &Sender,

@@ -24,6 +24,15 @@ pub trait LogSink: Send + Sync + 'static {
     /// `ResourceNotFoundException` otherwise. `group_arn` may end in `:*`.
     async fn check(&self, sender: &Sender, group_arn: &str, stream: &str) -> Result<(), SinkFailure>;
 
+    /// Makes the group, if it is not there and `sender` may.
+    async fn make_group(&self, _sender: &Sender, group_arn: &str) -> Result<(), SinkFailure> {
+        Err(SinkFailure {
+            is_transient: false,
+            code: "ResourceNotFoundException".to_owned(),
+            message: format!("{group_arn} cannot be made here"),
+        })
+    }
+
     /// Writes lines, making the stream where it is not there; all durable on return, or none. Lines that PutLogEvents
     /// would reject (too old, too new) are left out. The limits on a batch are the sink's to keep: it splits.
     async fn put(

@@ -8,7 +8,8 @@ use super::error::{Failure, invalid, not_authorized};
 use super::permissions::deciding;
 use super::publish::{Body, Outgoing};
 use super::state::Topic;
-use crate::sinks::{SentTo, SinkFailure, Source, TopicMessage, TopicSink, is_allowed};
+use crate::Caller;
+use crate::sinks::{Sender, SentTo, SinkFailure, Source, TopicMessage, TopicSink, is_allowed};
 
 /// Bytes of a message of a service's.
 const MESSAGE_SIZE_BYTES_MAX: usize = 256 * 1024;
@@ -19,14 +20,7 @@ impl Sns {
         let arn: TopicArn = topic_arn.parse().map_err(|_| invalid("TopicArn"))?;
         let topic = self.topic(&arn).await?;
         let policy = deciding(&topic.policy);
-        let to = SentTo {
-            action: "sns:Publish",
-            arn: topic_arn,
-            owner: &arn.account,
-            region: &arn.region,
-            policy: policy.as_deref(),
-        };
-        if is_allowed(source, &to, self.clock.now()) {
+        if is_allowed(source, &sent_to(topic_arn, &arn, policy.as_deref()), self.clock.now()) {
             self.check_key_for(&topic, source).await?;
             return Ok(topic);
         }
@@ -44,6 +38,26 @@ impl Sns {
         message: TopicMessage,
     ) -> Result<(), Failure> {
         let topic = self.open_to(source, topic_arn).await?;
+        self.publish_into(&topic, message).await
+    }
+
+    /// The same by a role that a service assumed.
+    async fn publish_as(
+        &self,
+        sender: &Sender,
+        role: &Caller,
+        topic_arn: &str,
+        message: TopicMessage,
+    ) -> Result<(), Failure> {
+        let arn: TopicArn = topic_arn.parse().map_err(|_| invalid("TopicArn"))?;
+        let topic = self.topic(&arn).await?;
+        let policy = deciding(&topic.policy);
+        sender.check(&sent_to(topic_arn, &arn, policy.as_deref()), self.clock.now(), &[])?;
+        self.check_key(&topic, role).await?;
+        self.publish_into(&topic, message).await
+    }
+
+    async fn publish_into(&self, topic: &Topic, message: TopicMessage) -> Result<(), Failure> {
         let view = self.view(&topic.arn).await?;
         if view.topic.arn.is_fifo() {
             return Err(invalid("TopicArn Reason: services do not publish to FIFO topics"));
@@ -79,11 +93,29 @@ impl TopicSink for Sns {
         self.publish_for(source, topic_arn, message).await.map_err(sink_failure)
     }
 
+    async fn publish_by(
+        &self,
+        sender: &Sender,
+        topic_arn: &str,
+        message: TopicMessage,
+    ) -> Result<(), SinkFailure> {
+        let published = match sender {
+            Sender::Service(source) => self.publish_for(source, topic_arn, message).await,
+            Sender::Role(role) => self.publish_as(sender, role, topic_arn, message).await,
+        };
+        published.map_err(sink_failure)
+    }
+
     async fn is_fifo(&self, topic_arn: &str) -> Option<bool> {
         let arn: TopicArn = topic_arn.parse().ok()?;
         let topic = self.topic(&arn).await.ok()?;
         Some(topic.arn.is_fifo())
     }
+}
+
+/// The topic as its policy sees a message.
+fn sent_to<'a>(topic_arn: &'a str, arn: &'a TopicArn, policy: Option<&'a str>) -> SentTo<'a> {
+    SentTo { action: "sns:Publish", arn: topic_arn, owner: &arn.account, region: &arn.region, policy }
 }
 
 fn sink_failure(failure: Failure) -> SinkFailure {

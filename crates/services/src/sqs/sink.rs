@@ -6,14 +6,14 @@ use async_trait::async_trait;
 use cairn_store::queues::{NewMessage, QueueError};
 use cairn_wire::AwsError;
 
-use super::Sqs;
 use super::error::{Failure, no_queue, of_engine};
 use super::name::QueueName;
 use super::send::{Origin, check_for_service};
 use super::state::Queue;
+use super::{Sqs, asker};
 use crate::Caller;
 use crate::kms::Asker;
-use crate::sinks::{QueueMessage, QueueSink, SentTo, SinkFailure, Source, is_allowed};
+use crate::sinks::{QueueMessage, QueueSink, Sender, SentTo, SinkFailure, Source, is_allowed};
 
 #[async_trait]
 impl QueueSink for Sqs {
@@ -42,6 +42,24 @@ impl QueueSink for Sqs {
         outcomes
     }
 
+    async fn send_by(
+        &self,
+        sender: &Sender,
+        queue_arn: &str,
+        message: QueueMessage,
+    ) -> Result<(), SinkFailure> {
+        let outcome = match self.message_by(sender, queue_arn, &message).await {
+            Ok(message) => {
+                self.send_all(vec![(0, message)]).await.pop().map_or(Ok(()), |(_, outcome)| outcome)
+            }
+            Err(failure) => Err(told(failure.into())),
+        };
+        if let Err(failure) = &outcome {
+            self.metrics.refused.with_label_values(&[failure.code.as_str()]).inc();
+        }
+        outcome
+    }
+
     async fn is_fifo(&self, queue_arn: &str) -> Option<bool> {
         let queue = self.find(&QueueName::of_arn(queue_arn)?)?;
         Some(queue.settings.fifo.is_some())
@@ -52,14 +70,7 @@ impl Sqs {
     /// The queue, where its policy lets `source` send to it.
     fn open_to(&self, source: &Source, queue_arn: &str) -> Result<Arc<Queue>, Failure> {
         let queue = QueueName::of_arn(queue_arn).and_then(|name| self.find(&name)).ok_or_else(no_queue)?;
-        let to = SentTo {
-            action: "sqs:SendMessage",
-            arn: queue_arn,
-            owner: &queue.name.account,
-            region: &queue.name.region,
-            policy: queue.settings.policy.as_deref(),
-        };
-        if is_allowed(source, &to, self.clock.now()) {
+        if is_allowed(source, &sent_to(queue_arn, &queue), self.clock.now()) {
             return Ok(queue);
         }
         let message = format!(
@@ -80,6 +91,26 @@ impl Sqs {
         let checked = check_for_service(&queue, message)?;
         let sealing = self.cipher.sealing_key(&queue, &self.asker_for(source, &queue)).await?;
         let origin = Origin { sender: &source.service, trace: None };
+        self.sealed(&queue, &sealing, &checked, &origin, self.clock.now())
+    }
+
+    /// The message of a service or of a role that it assumed.
+    async fn message_by(
+        &self,
+        sender: &Sender,
+        queue_arn: &str,
+        message: &QueueMessage,
+    ) -> Result<NewMessage, Failure> {
+        let role = match sender {
+            Sender::Service(source) => return self.message_of(source, queue_arn, message).await,
+            Sender::Role(role) => role,
+        };
+        let queue = QueueName::of_arn(queue_arn).and_then(|name| self.find(&name)).ok_or_else(no_queue)?;
+        sender.check(&sent_to(queue_arn, &queue), self.clock.now(), &[])?;
+        let checked = check_for_service(&queue, message)?;
+        let sealing = self.cipher.sealing_key(&queue, &asker(role, &queue)).await?;
+        let sender = role.principal.principal_id().unwrap_or_default();
+        let origin = Origin { sender: &sender, trace: None };
         self.sealed(&queue, &sealing, &checked, &origin, self.clock.now())
     }
 
@@ -116,6 +147,17 @@ impl Sqs {
         let place = (queue.name.account.clone(), queue.name.region.clone());
         let caller = Caller::of_service(&source.service, place, self.clock.now(), self.entropy.event_id());
         Asker::for_source("sqs", caller, source)
+    }
+}
+
+/// The queue as its policy sees a message.
+fn sent_to<'a>(queue_arn: &'a str, queue: &'a Queue) -> SentTo<'a> {
+    SentTo {
+        action: "sqs:SendMessage",
+        arn: queue_arn,
+        owner: &queue.name.account,
+        region: &queue.name.region,
+        policy: queue.settings.policy.as_deref(),
     }
 }
 
