@@ -22,7 +22,8 @@ AWS = str(Path(sys.executable).with_name("aws"))
 
 @pytest.fixture(scope="session")
 def server():
-    with Server(BINARY, delivery_interval="2s", digest_interval="4s") as running:
+    functions = {"enable_lambda": "true", "lambda_python": sys.executable, "lambda_retry_delay": "500ms"}
+    with Server(BINARY, delivery_interval="2s", digest_interval="4s", **functions) as running:
         yield running
 
 

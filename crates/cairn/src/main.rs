@@ -8,6 +8,7 @@ mod door;
 mod env;
 mod failpoint;
 mod fetch;
+mod functions;
 mod messaging;
 mod outgoing;
 mod rekey;
@@ -67,6 +68,10 @@ enum Command {
         root_key_file: Option<PathBuf>,
     },
 
+    /// Become a function's process, as the standard input says: for the server's own use.
+    #[command(name = functions::launch::SUBCOMMAND, hide = true)]
+    LaunchFunction,
+
     /// Seal a data folder's secrets under another root key. The server must not run.
     #[command(after_help = REKEY_EXAMPLES)]
     Rekey {
@@ -111,6 +116,7 @@ fn main() -> ExitCode {
             start_logging();
             given.resolve(config.as_deref()).map_err(Into::into).and_then(serve::run)
         }
+        Command::LaunchFunction => functions::launch::run(),
         Command::Env { data, account, root_key_file } => env::print(&data, account.as_ref(), root_key_file),
         Command::Rekey { data, root_key_file, new_root_key_file } => {
             start_logging();

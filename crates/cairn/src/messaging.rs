@@ -70,6 +70,7 @@ pub(crate) async fn open(
         clock: Arc::clone(clock),
         sealer: sealer.clone(),
         queues: Arc::clone(&sqs) as _,
+        switchboard: ground.switchboard.clone(),
         signing: signing.clone(),
         links: links.clone(),
         post: Arc::new(NetPost::new()),

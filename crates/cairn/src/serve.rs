@@ -47,6 +47,7 @@ use crate::root_key;
 use crate::settings::Settings;
 use crate::stages::{Behind, Stages};
 use crate::system::{SystemClock, SystemEntropy};
+use crate::watching::lambda::{self, Functions};
 use crate::watching::{self, Surroundings, Watching};
 
 /// How often the disk is looked at.
@@ -127,6 +128,7 @@ struct Services {
     blobs: FileBlobs,
     messaging: Messaging,
     watching: Watching,
+    functions: Functions,
     /// Where trails announce.
     topic: Arc<dyn Topic>,
     /// Where trails send events.
@@ -149,7 +151,10 @@ async fn serve(settings: &Settings, folder: &DataFolder) -> Result<(), Box<dyn E
     let door = Arc::new(open_door(settings, &ground, &services, root.account.clone(), spool)?);
 
     let server = Server::bind(settings.listen, settings.tls.as_ref()).await?;
-    services.messaging.links.reached_at(settings.public_url.as_deref().unwrap_or(&server.endpoint()));
+    let endpoint = server.endpoint();
+    let public_url = settings.public_url.as_deref().unwrap_or(&endpoint);
+    services.messaging.links.reached_at(public_url);
+    services.functions.reached_at(&endpoint, public_url);
     let stages = start_stages(settings, &ground, &services, root.account.clone(), stopped.clone()).await?;
     let place = folder.write_server(&server.endpoint(), &settings.region)?;
     folder.write_credentials(&all_root_keys(&services.iam).await?, &ground.sealer)?;
@@ -161,6 +166,7 @@ async fn serve(settings: &Settings, folder: &DataFolder) -> Result<(), Box<dyn E
     stop.send_replace(true);
     serving.await?;
     stages.join().await;
+    services.functions.end();
     services.iam.flush_last_used().await?;
     ground.queues.close().await;
     ground.lines.close().await;
@@ -326,6 +332,7 @@ async fn open_services(
     let sinks = Sinks {
         queues: Some(Arc::clone(&messaging.sqs) as _),
         topics: Some(Arc::clone(&messaging.sns) as _),
+        functions: Some(ground.switchboard.clone()),
     };
     let iam = Arc::new(Iam::new(
         ground.catalog.clone(),
@@ -354,6 +361,7 @@ async fn open_services(
         kms: Arc::clone(&kms),
         s3,
         watching: watching::open(ground, &Surroundings { kms: &kms, stopped: &stopped }).await?,
+        functions: lambda::open(settings, folder, ground, &kms).await?,
         blobs,
         topic: Arc::new(cloudtrail::Topics::new(Arc::clone(&messaging.sns) as _)),
         log_groups: Arc::new(cloudtrail::LogGroups::new(ground.switchboard.clone())),
@@ -416,6 +424,7 @@ fn open_door(
         Arc::clone(&services.messaging.sns) as _,
         Arc::clone(&sts) as _,
     ];
+    embedded.push(Arc::clone(&services.functions.lambda) as _);
     embedded.extend(services.watching.services.iter().cloned());
     let front = Front::new(FrontSettings {
         s3_hosts: settings.s3_hosts.clone(),
@@ -431,6 +440,7 @@ fn open_door(
         ingest: Arc::clone(&ground.ingest),
         spool,
         signing: services.messaging.signing.clone(),
+        lambda: Arc::clone(&services.functions.lambda),
         space: Arc::clone(&ground.space),
         clock: Arc::clone(&ground.clock),
         entropy: Arc::clone(&ground.entropy),
@@ -500,6 +510,7 @@ async fn start_stages(
     running.start_trim(settings.delivery_interval, Arc::clone(log), behind);
     services.messaging.start_stages(&mut running, clock);
     services.watching.start_stages(&mut running, ground);
+    services.functions.start_stages(&mut running, ground);
     start_housekeeping(&mut running, ground, services);
     Ok(running)
 }

@@ -27,6 +27,10 @@ const DIGEST_INTERVAL_DEFAULT: Duration = Duration::from_secs(3600);
 const HISTORY_RETENTION_DEFAULT: Duration = Duration::from_secs(90 * 24 * 3600);
 /// About how often AWS replaces a region's signing key.
 const KEY_ROTATION_DEFAULT: Duration = Duration::from_secs(20 * 24 * 3600);
+/// How long Lambda waits before it tries an event again.
+const LAMBDA_RETRY_DELAY_DEFAULT: Duration = Duration::from_secs(60);
+/// How many functions run at a time.
+const LAMBDA_ENVIRONMENTS_DEFAULT: usize = 16;
 /// How long a day is.
 const LIFECYCLE_DAY_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 
@@ -119,6 +123,29 @@ pub struct Given {
     #[arg(long, env = "CAIRN_SMTP_SENDER", value_name = "ADDRESS")]
     smtp_sender: Option<String>,
 
+    /// Execute functions of Lambda, as processes of the server's user: whoever may make functions may run code here.
+    #[arg(long, env = "CAIRN_ENABLE_LAMBDA", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    enable_lambda: Option<bool>,
+
+    /// The Python that functions of python3.* run in, which has the package awslambdaric [default: none].
+    #[arg(long, env = "CAIRN_LAMBDA_PYTHON", value_name = "FILE")]
+    lambda_python: Option<PathBuf>,
+
+    /// How many functions run at a time, each a process [default: 16].
+    #[arg(long, env = "CAIRN_LAMBDA_ENVIRONMENTS", value_name = "NUMBER")]
+    lambda_environments: Option<usize>,
+
+    /// The pause before an asynchronous invocation is tried again, twice as long the second time; shorter ones are for
+    /// tests [default: 1m].
+    #[arg(long, env = "CAIRN_LAMBDA_RETRY_DELAY", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[serde(default, deserialize_with = "duration")]
+    lambda_retry_delay: Option<Duration>,
+
+    /// A Lambda elsewhere that has the functions which are not here, http://HOST:PORT or https://HOST:PORT; calls are
+    /// signed with CAIRN_LAMBDA_ACCESS_KEY_ID and CAIRN_LAMBDA_SECRET_ACCESS_KEY [default: none].
+    #[arg(long, env = "CAIRN_LAMBDA_ENDPOINT", value_name = "URL")]
+    lambda_endpoint: Option<String>,
+
     /// A certificate chain in PEM form: with it and --tls-key, Cairn serves HTTPS.
     #[arg(long, env = "CAIRN_TLS_CERT", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
@@ -179,6 +206,16 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// Who takes e-mails.
     pub smtp: Option<SmtpSettings>,
+    /// Whether functions are executed here.
+    pub is_lambda_enabled: bool,
+    /// What executes functions of python3.*.
+    pub lambda_python: Option<PathBuf>,
+    /// How many functions run at a time.
+    pub lambda_environments_max: usize,
+    /// The pause before an asynchronous invocation is tried again.
+    pub lambda_retry_delay: Duration,
+    /// A Lambda elsewhere.
+    pub lambda_endpoint: Option<String>,
     /// Certificate chain and key, where HTTPS is served.
     pub tls: Option<TlsSettings>,
     /// The file of the root key, where one was named.
@@ -312,6 +349,18 @@ impl Given {
             s3_hosts: self.s3_hosts.or(file.s3_hosts).unwrap_or_else(|| vec!["localhost".to_owned()]),
             public_url: self.public_url.or(file.public_url).map(public_url).transpose()?,
             smtp,
+            is_lambda_enabled: self.enable_lambda.or(file.enable_lambda).unwrap_or(false),
+            lambda_python: self.lambda_python.or(file.lambda_python),
+            lambda_environments_max: self
+                .lambda_environments
+                .or(file.lambda_environments)
+                .unwrap_or(LAMBDA_ENVIRONMENTS_DEFAULT)
+                .max(1),
+            lambda_retry_delay: self
+                .lambda_retry_delay
+                .or(file.lambda_retry_delay)
+                .unwrap_or(LAMBDA_RETRY_DELAY_DEFAULT),
+            lambda_endpoint: self.lambda_endpoint.or(file.lambda_endpoint),
             tls,
             root_key_file: self.root_key_file.or(file.root_key_file),
         })

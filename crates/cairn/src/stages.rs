@@ -8,6 +8,7 @@ use std::time::Duration;
 use cairn_core::{Clock, Timestamp};
 use cairn_services::events::CloudTrailEvents;
 use cairn_services::events::delivery::Delivery as RuleDelivery;
+use cairn_services::lambda::Lambda;
 use cairn_services::s3::{EventStage, LifecycleStage};
 use cairn_services::sns::delivery::Delivery;
 use cairn_store::{EventLog, History};
@@ -263,6 +264,17 @@ impl Stages {
                 Ok(clock.now().plus(REPORT_INTERVAL))
             }
         });
+    }
+
+    /// Starts to execute functions that were invoked asynchronously: whenever an event came or a place became free.
+    pub fn start_functions(&mut self, lambda: Arc<Lambda>) {
+        self.start_marked(
+            "functions",
+            &lambda,
+            |lambda| async move { Ok(lambda.run_once().await?) },
+            |lambda| lambda.arrivals(),
+            |lambda, seen| async move { lambda.wait_past(seen).await },
+        );
     }
 
     /// Starts to let go of the log's entries that neither the history, nor a trail, nor an intent needs any more, nor the

@@ -15,6 +15,7 @@ mod golden;
 pub mod iam;
 pub mod kinesis;
 pub mod kms;
+pub mod lambda;
 pub mod logs;
 pub mod organizations;
 mod places;

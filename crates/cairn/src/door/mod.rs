@@ -24,6 +24,7 @@ use cairn_core::record::build::CallEvent;
 use cairn_core::{AccountId, Clock, Entropy, EventId, Principal, Timestamp};
 use cairn_services::authorise::authorise;
 use cairn_services::iam::Iam;
+use cairn_services::lambda::{self, Lambda};
 use cairn_services::sns::Signing;
 use cairn_services::sts::Sessions;
 use cairn_services::{Access, Caller, EventKind, Operation, Service};
@@ -101,6 +102,8 @@ pub struct DoorParts {
     pub first_account: AccountId,
     /// Has the certificate that vouches for topics' messages.
     pub signing: Signing,
+    /// Has the code of functions that links lead to.
+    pub lambda: Arc<Lambda>,
     /// The room on the disk.
     pub space: Arc<SpaceWatch>,
     /// Where metrics are registered.
@@ -171,6 +174,9 @@ impl Door {
     /// Answers one request. Should the caller stop waiting, as hyper does when the client goes away, the call is carried
     /// out and recorded all the same.
     pub async fn answer(self: Arc<Self>, parts: Parts, body: Body, peer: Peer) -> Response<ReplyBody> {
+        if let Some(token) = parts.uri.path().strip_prefix(lambda::CODE_PATH) {
+            return self.answer_code(token).await;
+        }
         if let Some(own) = parts.uri.path().strip_prefix(OWN_PATHS) {
             return self.answer_own(own);
         }
@@ -269,6 +275,26 @@ impl Door {
         let mut reply = Response::new(ReplyBody::Whole(Bytes::from(text)));
         *reply.status_mut() = status;
         let kind = if status == http::StatusCode::OK { "application/x-pem-file" } else { "text/plain" };
+        reply.headers_mut().insert("content-type", http::HeaderValue::from_static(kind));
+        reply
+    }
+
+    /// The code of a function, for whoever was given the link.
+    async fn answer_code(&self, token: &str) -> Response<ReplyBody> {
+        let (status, kind, bytes) = match self.parts.lambda.linked_package(token).await {
+            Ok(Some(package)) => (http::StatusCode::OK, "application/zip", package),
+            Ok(None) => (http::StatusCode::FORBIDDEN, "text/plain", b"the link leads nowhere\n".to_vec()),
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a function's code cannot be shown"
+                );
+                let text = b"the code cannot be shown\n".to_vec();
+                (http::StatusCode::INTERNAL_SERVER_ERROR, "text/plain", text)
+            }
+        };
+        let mut reply = Response::new(ReplyBody::Whole(Bytes::from(bytes)));
+        *reply.status_mut() = status;
         reply.headers_mut().insert("content-type", http::HeaderValue::from_static(kind));
         reply
     }

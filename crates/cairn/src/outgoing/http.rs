@@ -149,7 +149,7 @@ pub(super) fn is_forbidden(address: IpAddr) -> bool {
 }
 
 /// Connects to the first of a host's addresses that takes it and may be connected to.
-pub(super) async fn connect(host: &str, port: u16) -> Result<TcpStream, NotDelivered> {
+pub async fn connect(host: &str, port: u16) -> Result<TcpStream, NotDelivered> {
     let found = tokio::net::lookup_host((host, port)).await;
     let addresses: Vec<SocketAddr> =
         found.map_err(|error| transient("UnknownHost", error))?.take(ADDRESSES_MAX).collect();

@@ -8,7 +8,7 @@ mod http;
 mod smtp;
 
 pub use authorities::public_authorities;
-pub use http::{NetPost, answer_over};
+pub use http::{NetPost, answer_over, connect};
 pub use smtp::SmtpRelay;
 
 use cairn_services::sns::delivery::NotDelivered;

@@ -1,6 +1,7 @@
 //! The services that watch and react, a file each: how they are opened, plugged into the switchboard, and run.
 
 mod events;
+pub(crate) mod lambda;
 mod lines;
 mod logs;
 mod metrics;

@@ -2,8 +2,8 @@
 //!
 //! On the road: a service like any other; S3 and trails publish through [`TopicSink`], under the topics' policies. A
 //! publish puts messages into queues at once, through [`QueueSink`], and owes all else to its subscribers: HTTP,
-//! e-mail, and queues that failed. What is owed is paid by a stage that takes no input ([`delivery`]). Text messages, applications on
-//! phones, Lambda and Firehose as subscribers, data protection and archive policies are not built.
+//! e-mail, functions, and queues that failed. What is owed is paid by a stage that takes no input ([`delivery`]). Text
+//! messages, applications on phones, Firehose as subscribers, data protection and archive policies are not built.
 //!
 //! Invariants: what a publish owes is durable before its reply; messages of a FIFO topic reach each subscription in the
 //! order of their group, also when they are tried again.

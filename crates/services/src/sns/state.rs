@@ -61,6 +61,7 @@ pub(crate) enum Protocol {
     Https,
     Email,
     EmailJson,
+    Lambda,
 }
 
 impl Protocol {
@@ -71,11 +72,12 @@ impl Protocol {
             Self::Https => "https",
             Self::Email => "email",
             Self::EmailJson => "email-json",
+            Self::Lambda => "lambda",
         }
     }
 
     pub(crate) fn parse(name: &str) -> Option<Self> {
-        [Self::Sqs, Self::Http, Self::Https, Self::Email, Self::EmailJson]
+        [Self::Sqs, Self::Http, Self::Https, Self::Email, Self::EmailJson, Self::Lambda]
             .into_iter()
             .find(|known| known.name() == name)
     }

@@ -37,7 +37,7 @@ const ENDPOINT_CHARS_MAX: usize = 2048;
 const PENDING: &str = "pending confirmation";
 
 /// The protocols of AWS's that there is nobody for.
-const PROTOCOLS_WITHOUT_SINK: [&str; 4] = ["application", "firehose", "lambda", "sms"];
+const PROTOCOLS_WITHOUT_SINK: [&str; 3] = ["application", "firehose", "sms"];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -141,8 +141,8 @@ impl Sns {
         input: &Subscribe,
     ) -> Result<Subscription, Failure> {
         let (protocol, endpoint) = checked_endpoint(topic, &input.protocol, input.endpoint.as_deref())?;
-        let own_queue =
-            protocol == Protocol::Sqs && endpoint.split(':').nth(4) == Some(caller.account.as_str());
+        let own_queue = matches!(protocol, Protocol::Sqs | Protocol::Lambda)
+            && endpoint.split(':').nth(4) == Some(caller.account.as_str());
         let state = if own_queue {
             SubscriptionState::Confirmed { authenticate_on_unsubscribe: false, was_authenticated: true }
         } else {
@@ -400,6 +400,10 @@ fn checked_endpoint(
                 "Protocol Reason: FIFO topics do not support the protocol {protocol}"
             )));
         }
+        Protocol::Lambda if !subscription_attributes::is_function_arn(endpoint) => {
+            return Err(invalid("Lambda endpoint ARN"));
+        }
+        Protocol::Lambda => {}
         Protocol::Http | Protocol::Https => {
             let host = endpoint.strip_prefix(protocol).and_then(|rest| rest.strip_prefix("://"));
             let is_plain = !endpoint.contains(|c: char| c.is_whitespace() || c.is_control());

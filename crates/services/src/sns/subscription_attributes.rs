@@ -72,7 +72,7 @@ fn set_raw(subscription: &mut Subscription, value: &str) -> Result<(), String> {
         _ => return Err(format!("RawMessageDelivery: Invalid value [{value}]. Must be true or false.")),
     };
     let protocol = subscription.protocol;
-    if raw && matches!(protocol, Protocol::Email | Protocol::EmailJson) {
+    if raw && matches!(protocol, Protocol::Email | Protocol::EmailJson | Protocol::Lambda) {
         return Err(format!(
             "RawMessageDelivery: Delivery protocol [{}] does not support raw message delivery.",
             protocol.name()
@@ -115,6 +115,15 @@ fn check_redrive(subscription: &Subscription, text: &str) -> Result<(), String> 
 pub(super) fn is_queue_arn(text: &str) -> bool {
     let parts: Vec<&str> = text.split(':').collect();
     let ["arn", "aws", "sqs", region, account, name] = parts[..] else { return false };
+    region.parse::<cairn_core::Region>().is_ok()
+        && account.parse::<cairn_core::AccountId>().is_ok()
+        && !name.is_empty()
+}
+
+/// Whether a text is the ARN of a function, perhaps with a version or an alias.
+pub(super) fn is_function_arn(text: &str) -> bool {
+    let parts: Vec<&str> = text.splitn(7, ':').collect();
+    let ["arn", "aws", "lambda", region, account, "function", name] = parts[..] else { return false };
     region.parse::<cairn_core::Region>().is_ok()
         && account.parse::<cairn_core::AccountId>().is_ok()
         && !name.is_empty()

@@ -30,6 +30,7 @@ const TABLES: &[(&str, &str)] = &[
     ("iam", include_str!("authorisation/iam.txt")),
     ("kinesis", include_str!("authorisation/kinesis.txt")),
     ("kms", include_str!("authorisation/kms.txt")),
+    ("lambda", include_str!("authorisation/lambda.txt")),
     ("logs", include_str!("authorisation/logs.txt")),
     ("organizations", include_str!("authorisation/organizations.txt")),
     ("s3", include_str!("authorisation/s3.txt")),

@@ -19,6 +19,7 @@ mod iam_roles;
 mod iam_wire;
 mod kinesis;
 mod kms;
+mod lambda;
 mod logs;
 mod operations;
 mod organizations;

@@ -73,6 +73,8 @@ pub(crate) fn with_all(visit: impl FnOnce(&[&dyn Service])) {
     let (clock, entropy) = (world.clock.clone(), world.entropy.clone());
     let organizations = Organizations::new(world.catalog.clone(), clock, entropy, Arc::clone(&iam));
     let kinesis = runtime.block_on(world.kinesis());
+    let functions = crate::lambda::World::new();
+    let lambda = runtime.block_on(functions.lambda());
     let logs = crate::logs::logs_of(&world, memory_lines());
     let cloudwatch = crate::cloudwatch::cloudwatch_of(&world);
     let sns = crate::sns::sns_of(&world, Arc::default());
@@ -87,6 +89,7 @@ pub(crate) fn with_all(visit: impl FnOnce(&[&dyn Service])) {
         iam.as_ref(),
         &kinesis,
         &kms,
+        lambda.as_ref(),
         &logs,
         &organizations,
         s3.as_ref(),

@@ -24,6 +24,11 @@ use crate::model::{Models, Protocol, Service};
 use crate::{AwsError, Body, Call, constraints};
 use head::Head;
 
+/// Lambda's operations whose bodies hold code.
+const PACKAGE_OPERATIONS: [&str; 2] = ["CreateFunction", "UpdateFunctionCode"];
+/// The most bytes of such a body: AWS's own limit, 50 MB in base64 and what is around it.
+const PACKAGE_BODY_BYTES_MAX: usize = 70_167_211;
+
 /// What the front has to know of its server.
 #[derive(Clone, Debug)]
 pub struct FrontSettings {
@@ -130,10 +135,17 @@ impl Front {
         let need = if is_streaming {
             BodyNeed::Streaming
         } else {
-            BodyNeed::Buffered { limit_bytes: self.settings.buffered_body_bytes_max }
+            BodyNeed::Buffered { limit_bytes: self.buffered_limit(&found.exchange) }
         };
         let find::Found { exchange, labels, query_candidates } = found;
         Ok(Opening { exchange, head, labels, query_candidates, need })
+    }
+
+    /// The most bytes that a request's body may have: those that bring a package may be longer.
+    fn buffered_limit(&self, exchange: &Exchange) -> usize {
+        let brings_package = exchange.service() == Some("lambda")
+            && exchange.operation().is_some_and(|operation| PACKAGE_OPERATIONS.contains(&operation));
+        if brings_package { PACKAGE_BODY_BYTES_MAX } else { self.settings.buffered_body_bytes_max }
     }
 
     /// The bucket that a request's host names in S3's virtual-host style.

@@ -14,7 +14,7 @@ use crate::s3::S3;
 use crate::s3::error::{Failure, fail};
 use crate::s3::params::Params;
 use crate::s3::state::Bucket;
-use crate::sinks::{QueueMessage, SinkFailure, Source, TopicMessage};
+use crate::sinks::{QueueMessage, Sender, SinkFailure, Source, TopicMessage};
 
 /// In whose name S3 sends.
 const PRINCIPAL: &str = "s3.amazonaws.com";
@@ -97,7 +97,9 @@ impl S3 {
             }
             (Destination::Queue(_), ..) => ("queue", None, Err(no_sink())),
             (Destination::Topic(_), ..) => ("topic", None, Err(no_sink())),
-            (Destination::Function(_), ..) => ("Lambda function", None, Err(no_sink())),
+            (Destination::Function(arn), ..) => {
+                ("Lambda function", None, self.check_function(source, arn).await)
+            }
         };
         Ok(match checked {
             Ok(()) if is_fifo == Some(true) => {
@@ -112,6 +114,11 @@ impl S3 {
         })
     }
 
+    async fn check_function(&self, source: Source, arn: &str) -> Result<(), SinkFailure> {
+        let switchboard = self.events.sinks.functions.as_ref().ok_or_else(no_sink)?;
+        switchboard.functions()?.check(&Sender::Service(source), arn).await
+    }
+
     async fn send_test(&self, bucket: &Bucket, destination: &Destination, text: &str) -> Result<(), Failure> {
         let source = source(&bucket.name, &bucket.owner);
         let sinks = &self.events.sinks;
@@ -124,6 +131,8 @@ impl S3 {
                 let message = TopicMessage { subject: Some(SUBJECT.to_owned()), body: text.to_owned() };
                 topics.publish(&source, arn, message).await
             }
+            // Functions are told of no test.
+            (Destination::Function(_), ..) => Ok(()),
             _ => Err(no_sink()),
         };
         sent.map_err(|failure| match failure {

@@ -1,4 +1,4 @@
-//! Event notifications: what happens to the objects of a bucket is told to queues and topics.
+//! Event notifications: what happens to the objects of a bucket is told to queues, topics and functions.
 //!
 //! On the road: a transaction that changes an object also writes what it owes for it ([`debt::owe`]), each event for each
 //! destination that the bucket's configuration ([`configuration`]) names; [`EventStage`] sends it ([`event`] says what a
@@ -27,7 +27,7 @@ use self::metrics::Counts;
 pub use self::pay::EventStage;
 use super::state::{Bucket, Object, Version, Versioning};
 use crate::Caller;
-use crate::sinks::{QueueSink, TopicSink};
+use crate::sinks::{QueueSink, Switchboard, TopicSink};
 
 /// The longest X-Ray trace header that is handed on, in bytes.
 const TRACE_HEADER_SIZE_BYTES_MAX: usize = 1024;
@@ -39,6 +39,8 @@ pub struct Sinks {
     pub queues: Option<Arc<dyn QueueSink>>,
     /// The topics.
     pub topics: Option<Arc<dyn TopicSink>>,
+    /// Leads to the functions.
+    pub functions: Option<Switchboard>,
 }
 
 /// What S3 needs to tell others of events.

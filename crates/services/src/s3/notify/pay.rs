@@ -20,7 +20,7 @@ use super::metrics::Counts;
 use super::retry::Retries;
 use super::{Sinks, destinations};
 use crate::s3::S3;
-use crate::sinks::{QueueMessage, SinkFailure, TopicMessage};
+use crate::sinks::{QueueMessage, Sender, SinkFailure, TopicMessage};
 
 /// How long an event is tried to be sent before it is dropped.
 const RETENTION: Duration = Duration::from_secs(24 * 3600);
@@ -197,9 +197,26 @@ impl EventStage {
                     }
                 }
             }
+            (Destination::Function(arn), ..) => {
+                for (row, event) in due {
+                    let sender = Sender::Service(destinations::source(&event.bucket, &event.owner));
+                    match self.invoke(&sender, arn, event.message()).await {
+                        Ok(()) => settled.push(self.sent(row, &event)),
+                        Err(failure) => {
+                            failed = Some(failure);
+                            break;
+                        }
+                    }
+                }
+            }
             _ => failed = Some(destinations::no_sink()),
         }
         failed
+    }
+
+    async fn invoke(&self, sender: &Sender, arn: &str, event: String) -> Result<(), SinkFailure> {
+        let switchboard = self.sinks.functions.as_ref().ok_or_else(destinations::no_sink)?;
+        switchboard.functions()?.invoke(sender, arn, event.into()).await
     }
 
     fn sent(&self, row: Vec<u8>, event: &OwedEvent) -> Vec<u8> {

@@ -7,11 +7,11 @@ use cairn_core::Timestamp;
 use super::super::owed;
 use super::super::state::{NotificationKind, Protocol};
 use super::metrics::Outcome;
-use super::render::{email, posting, queue_message};
+use super::render::{email, function_event, posting, queue_message};
 use super::schedule::Schedule;
 use super::transport::NotDelivered;
 use super::{Due, Inner, Place};
-use crate::sinks::{SinkFailure, Source};
+use crate::sinks::{Sender, SinkFailure, Source};
 
 /// In whose name queues are sent to.
 const SERVICE: &str = "sns.amazonaws.com";
@@ -59,6 +59,12 @@ impl Inner {
             Protocol::Sqs => {
                 let message = queue_message(notification, &owed.subscription, is_raw, &owed.endpoint, links);
                 Ok(self.put_into_queue(due, owed.endpoint.clone(), message).await?)
+            }
+            Protocol::Lambda => {
+                let event = function_event(notification, &owed.subscription, links);
+                let sender = Sender::Service(source(due));
+                let functions = self.parts.switchboard.functions()?;
+                Ok(functions.invoke(&sender, &owed.endpoint, event.into()).await?)
             }
             Protocol::Http | Protocol::Https => {
                 if self.is_too_late(due) {
@@ -113,10 +119,7 @@ impl Inner {
         queue_arn: String,
         message: crate::sinks::QueueMessage,
     ) -> Result<(), SinkFailure> {
-        let topic = &due.owed.subscription.topic;
-        let (service, arn) = (SERVICE.to_owned(), topic.to_string());
-        let source = Source { service, arn, account: topic.account.clone() };
-        let mut results = self.parts.queues.send(vec![(source, queue_arn, message)]).await;
+        let mut results = self.parts.queues.send(vec![(source(due), queue_arn, message)]).await;
         results.pop().unwrap_or_else(|| {
             let message = "the queues gave no answer".to_owned();
             Err(SinkFailure { is_transient: true, code: "InternalError".to_owned(), message })
@@ -196,9 +199,15 @@ fn is_moot(due: &Due) -> bool {
     }
 }
 
+/// In whose name a delivery is made.
+fn source(due: &Due) -> Source {
+    let topic = &due.owed.subscription.topic;
+    Source { service: SERVICE.to_owned(), arn: topic.to_string(), account: topic.account.clone() }
+}
+
 fn schedule(due: &Due) -> Schedule {
     match due.owed.protocol {
-        Protocol::Sqs => Schedule::QUEUE,
+        Protocol::Sqs | Protocol::Lambda => Schedule::QUEUE,
         Protocol::Http | Protocol::Https => Schedule::of_policy(&due.policy.retry),
         Protocol::Email | Protocol::EmailJson => Schedule::EMAIL,
     }

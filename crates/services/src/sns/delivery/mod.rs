@@ -36,7 +36,7 @@ use super::delivery_policy::{DeliveryPolicy, effective};
 use super::state::{Notification, Owed, SUBSCRIPTIONS, Subscription, TOPICS, Topic};
 use super::{Links, Signing, owed};
 use crate::places::{Places, Room};
-use crate::sinks::QueueSink;
+use crate::sinks::{QueueSink, Switchboard};
 use metrics::Metrics;
 
 /// Subscriptions that one run looks at.
@@ -60,6 +60,8 @@ pub struct DeliveryParts {
     pub sealer: Sealer,
     /// Queues: of subscriptions, and for dead letters.
     pub queues: Arc<dyn QueueSink>,
+    /// Functions.
+    pub switchboard: Switchboard,
     /// Signs confirmations.
     pub signing: Signing,
     /// The addresses in messages.

@@ -1,6 +1,7 @@
 //! What a notification looks like to its subscribers. Pure: of the notification, the subscription and the links alone.
 
 use cairn_core::Timestamp;
+use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
@@ -39,6 +40,31 @@ pub(in crate::sns) fn queue_message(
         deduplication: notification.deduplication.clone().filter(|_| queue_arn.ends_with(FIFO_SUFFIX)),
         trace_header: None,
     }
+}
+
+/// The event that a function gets: the envelope's members, two of them under other names.
+pub(super) fn function_event(
+    notification: &Notification,
+    subscription: &SubscriptionArn,
+    links: &Links,
+) -> String {
+    let members: Map<String, Value> =
+        serde_json::from_str(&envelope(notification, subscription, links)).unwrap_or_default();
+    let renamed = members.into_iter().map(|(name, value)| match name.as_str() {
+        "SigningCertURL" => ("SigningCertUrl".to_owned(), value),
+        "UnsubscribeURL" => ("UnsubscribeUrl".to_owned(), value),
+        _ => (name, value),
+    });
+    let mut sns: Map<String, Value> = renamed.collect();
+    sns.entry("Subject").or_insert(Value::Null);
+    sns.entry("MessageAttributes").or_insert_with(|| json!({}));
+    json!({"Records": [{
+        "EventSource": "aws:sns",
+        "EventVersion": "1.0",
+        "EventSubscriptionArn": subscription.to_string(),
+        "Sns": sns,
+    }]})
+    .to_string()
 }
 
 /// The request that an HTTP endpoint gets.

@@ -131,6 +131,7 @@ fn opened(world: &Arc<World>, catalog: &Catalog) -> Delivery {
         clock: Arc::clone(&world.clock) as _,
         sealer: fixed_sealer(),
         queues: Arc::new(WorldQueues(Arc::clone(world))),
+        switchboard: crate::sinks::Switchboard::default(),
         signing: Signing::new(catalog.clone(), Arc::clone(&world.clock) as _, fixed_sealer()),
         links,
         post: Arc::new(WorldPost(Arc::clone(world))),

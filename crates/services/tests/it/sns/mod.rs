@@ -157,6 +157,7 @@ impl Bench {
             clock: clock.clone(),
             sealer: fixed_sealer(),
             queues: self.queues.clone(),
+            switchboard: cairn_services::sinks::Switchboard::default(),
             signing: Signing::new(self.world.catalog.clone(), clock.clone(), fixed_sealer()),
             links: Links::default(),
             post: Arc::new(NoPost),

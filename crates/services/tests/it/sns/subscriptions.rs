@@ -55,7 +55,7 @@ async fn endpoints_are_checked_as_aws_checks_them() {
     let long = "arn:aws:sns:us-east-1:111122223333:t.fifo";
     for (topic, protocol, endpoint, told) in [
         (TOPIC, "pigeon", "x", "Amazon SNS does not support this protocol string: pigeon"),
-        (TOPIC, "lambda", "x", "Protocol Reason: subscriptions of the protocol lambda are not supported"),
+        (TOPIC, "lambda", "x", "Lambda endpoint ARN"),
         (TOPIC, "sqs", "http://localhost/1/q", "SQS endpoint ARN"),
         (TOPIC, "sqs", "", "Endpoint"),
         (TOPIC, "http", "https://example.com", "Endpoint must match the specified protocol"),
