@@ -234,8 +234,12 @@ impl Lambda {
             }
             Attempt::Failed(failure) => {
                 let pause = PAUSE_MIN.saturating_mul(1 << attempts.min(16)).min(PAUSE_MAX);
-                let error = &failure as &dyn std::error::Error;
-                tracing::warn!(function = %event.invoked_arn, error, attempts, "a function could not be executed");
+                tracing::warn!(
+                    function = %event.invoked_arn,
+                    error = &failure as &dyn std::error::Error,
+                    attempts,
+                    "a function could not be executed"
+                );
                 if age + pause <= age_max {
                     return self.hide(queue, message, pause).await;
                 }
