@@ -159,6 +159,8 @@ impl Environment {
             }
             Heard::Said(Said::TooLarge) => {
                 let message = "Response payload size exceeded maximum allowed payload size (6291556 bytes).";
+                // AWS's own runtimes do not go on after that refusal.
+                self.end();
                 self.end_invocation(&id, began, None);
                 self.failed(json_error("Function.ResponseSizeTooLarge", message))
             }
