@@ -15,7 +15,7 @@ use super::queue::{EVENTS_PREFIX, QueuedEvent};
 use super::runner::RemoteCall;
 
 /// For how long an event that is being handed over is hidden.
-const VISIBILITY: Duration = Duration::from_secs(120);
+const VISIBILITY: Duration = Duration::from_secs(60);
 /// The first pause after a failure, and the longest.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(300);

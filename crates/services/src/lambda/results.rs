@@ -29,7 +29,7 @@ pub(super) const RESULTS_PREFIX: &str = "lambda.result:";
 /// What outcomes are sealed for.
 const CONTEXT: &str = "lambda.result";
 /// For how long an outcome that is being sent is hidden.
-const VISIBILITY: Duration = Duration::from_secs(120);
+const VISIBILITY: Duration = Duration::from_secs(30);
 /// The first pause after an attempt that failed, and the longest.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(300);

@@ -30,8 +30,10 @@ use super::state::{Config, FUNCTIONS, Function, INVOKE_CONFIGS, InvokeConfig};
 const RETRIES_MAX: u32 = 2;
 /// How long an event is tried where nothing is said, in seconds.
 const AGE_S_MAX: u64 = 6 * 3600;
-/// The longest that an invocation hides its event: the longest that a function runs, and its start.
-const VISIBILITY: Duration = Duration::from_secs(1000);
+/// For how long an event is hidden that is executed, and how often that is prolonged: what the end of the server cuts
+/// short is executed again so soon after the next start.
+const VISIBILITY: Duration = Duration::from_secs(30);
+const PROLONGED_AFTER: Duration = Duration::from_secs(10);
 /// The first pause after a failure that is the server's, and the longest.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(300);
@@ -200,7 +202,7 @@ impl Lambda {
         let config = self.invoke_config(&named).await?;
         let age = self.clock.now().since(event.invoked_at);
         let age_max = Duration::from_secs(config.age_s_max.unwrap_or(AGE_S_MAX));
-        let (found, attempt) = self.attempt(&named, &event).await?;
+        let (found, attempt) = self.kept_hidden(queue, message, self.attempt(&named, &event)).await?;
         let role = found.as_ref().map(|found| found.config.clone());
         let outcome = |condition: &'static str, ran: Option<&Ran>| Outcome {
             event: event.clone(),
@@ -305,6 +307,20 @@ impl Lambda {
             on_failure: None,
             last_modified: Timestamp::from_millis(0),
         }))
+    }
+
+    /// Does what takes its time, while nobody else receives the message.
+    async fn kept_hidden<W: Future>(&self, queue: &QueueKey, message: &Received, work: W) -> W::Output {
+        tokio::pin!(work);
+        loop {
+            if let Ok(done) = tokio::time::timeout(PROLONGED_AFTER, &mut work).await {
+                return done;
+            }
+            if let Err(failure) = self.hide(queue, message, VISIBILITY).await {
+                let error = AwsError::from(failure);
+                tracing::warn!(error = &error as &dyn std::error::Error, %queue, "an event may be executed twice");
+            }
+        }
     }
 
     /// Lets a message be received again after a pause.
