@@ -29,8 +29,10 @@ sys.path[:0] = [str(COMPAT), str(COMPAT / "e2e"), str(COMPAT / "crash")]
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError  # noqa: E402
 from cairn_server import Server  # noqa: E402
 from chains import check_chains, public_keys  # noqa: E402
+from lines import LogLines  # noqa: E402
 from load import MARK, REGIONS, Load  # noqa: E402
 from messages import Messages  # noqa: E402
+from rules import Rule  # noqa: E402
 from trails import Account  # noqa: E402
 from watched import check_records, slim, watched_trails  # noqa: E402
 
@@ -71,6 +73,12 @@ DEATHS = {
         ["queues-log-write-torn", "queues-recovery-synced"], ["queues-roll-created"], ["queues-roll-named"],
         ["queues-seal-written", "queues-seal-cut"],
     ],
+    "lines": [
+        ["lines-log-written@5"], ["lines-log-synced@5"], ["lines-log-write-torn", "lines-recovery-cut"],
+        ["lines-roll-created@3"], ["lines-roll-header-synced@3"], ["before-commit:lines.file@2"],
+        ["after-commit:lines.file@2"],
+    ],
+    "rules": [["before-commit:events.log_cursor@2"], ["after-commit:events.log_cursor@2"]],
 }
 # Every so many seeds one has large records.
 HEAVY_EVERY = 4
@@ -110,6 +118,7 @@ class Run:
                 self.torment()
             self.load.stop()
             self.messages.stop()
+            self.lines.stop()
             self.look_at_segments()
             self.check()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding of this seed
@@ -133,10 +142,13 @@ class Run:
         self.account = Account(self.server)
         self.objects = self.account.bucket(policy=False)
         self.trails = watched_trails(self.account, self.objects)
+        self.rule = Rule(self.account)
         self.load = Load(self.account, self.objects, self.seed, THREADS, is_heavy=self.seed % HEAVY_EVERY == 0)
         self.load.start()
         self.messages = Messages(self.account, self.seed)
         self.messages.start()
+        self.lines = LogLines(self.account, self.seed)
+        self.lines.start()
 
     def torment(self):
         starting_s = 0.05
@@ -217,6 +229,8 @@ class Run:
         self.failures += check_records(
             "history", history, calls, user_agent, lambda call: not call.is_data, lambda call: call.is_data)
         self.failures += self.messages.check()
+        self.failures += self.lines.check()
+        self.failures += self.rule.check(self.load.calls)
         self.check_objects()
         self.check_users({mark for _, record in history for mark in MARK.findall(json.dumps(record))})
         self.validate_logs()

@@ -218,7 +218,7 @@ async fn open_ground(settings: &Settings, folder: &DataFolder) -> Result<Ground,
         folder: folder.join("lines"),
         catalog: catalog.clone(),
         key: sealer.derived_key("lines"),
-        settings: LinesSettings { segment_size_bytes: journal_size, ..LinesSettings::default() },
+        settings: LinesSettings::with_segments_of(journal_size),
         space: Some(Arc::clone(&space)),
         registry: registry.clone(),
     };

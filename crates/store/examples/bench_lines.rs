@@ -17,7 +17,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cairn_core::Timestamp;
-use cairn_store::LogPosition;
 use cairn_store::catalog::Catalog;
 use cairn_store::catalog::sqlite::SqliteCatalog;
 use cairn_store::disk::SystemDisk;
@@ -96,7 +95,7 @@ impl Load {
             self.text_bytes.fetch_add(text.len() as u64, Ordering::Relaxed);
             Line { timestamp_ms, message: text.into() }
         };
-        let group = if number % OTHER_GROUP_EVERY == 0 { OTHER_GROUP } else { GROUP };
+        let group = if number.is_multiple_of(OTHER_GROUP_EVERY) { OTHER_GROUP } else { GROUP };
         (first < self.events).then(|| Batch {
             group,
             stream: StreamId(group.0 * 100 + number % 8),

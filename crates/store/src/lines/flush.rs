@@ -30,7 +30,7 @@ impl Store {
         let is_over = |state: &State, store: &Self| state.tail_bytes() >= store.settings.tail_size_bytes_max;
         loop {
             let is_over_now = is_over(&self.state(), self);
-            if !is_over_now {
+            if !is_over_now || self.closing.load(Ordering::SeqCst) {
                 return Ok(());
             }
             if self.flush_has_failed.load(Ordering::SeqCst) {

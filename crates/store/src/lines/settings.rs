@@ -32,14 +32,27 @@ pub struct LinesSettings {
     pub own_file_text_bytes: u64,
 }
 
+/// Lines go from memory to a file when they take so many times a segment of the journal, and appends wait at so many.
+const FLUSH_SEGMENTS: usize = 2;
+const TAIL_SEGMENTS: usize = 4;
+
 impl Default for LinesSettings {
     fn default() -> Self {
+        Self::with_segments_of(16 << 20)
+    }
+}
+
+impl LinesSettings {
+    /// The settings for a journal with segments of this size: on a small disk, less is kept in memory and journal.
+    #[must_use]
+    pub fn with_segments_of(segment_size_bytes: u64) -> Self {
+        let in_memory = usize::try_from(segment_size_bytes).unwrap_or(usize::MAX / TAIL_SEGMENTS);
         Self {
-            segment_size_bytes: 16 << 20,
+            segment_size_bytes,
             batch_size_bytes_max: 8 << 20,
             recent_size_bytes_max: 16 << 20,
-            tail_size_bytes_max: 64 << 20,
-            flush_size_bytes: 32 << 20,
+            tail_size_bytes_max: TAIL_SEGMENTS * in_memory,
+            flush_size_bytes: FLUSH_SEGMENTS * in_memory,
             flush_age: Duration::from_secs(300),
             block_text_bytes_max: 256 << 10,
             block_lines_max: 16 << 10,
@@ -48,9 +61,7 @@ impl Default for LinesSettings {
             own_file_text_bytes: 16 << 20,
         }
     }
-}
 
-impl LinesSettings {
     /// How files of new lines are made.
     pub(super) fn new_form(&self) -> Form {
         self.form(LEVEL_FAST)
