@@ -33,6 +33,7 @@ from lines import LogLines  # noqa: E402
 from load import MARK, REGIONS, Load  # noqa: E402
 from messages import Messages  # noqa: E402
 from rules import Rule  # noqa: E402
+from trail_lines import TrailLines  # noqa: E402
 from trails import Account  # noqa: E402
 from watched import check_records, slim, watched_trails  # noqa: E402
 
@@ -78,7 +79,10 @@ DEATHS = {
         ["lines-roll-created@3"], ["lines-roll-header-synced@3"], ["before-commit:lines.file@2"],
         ["after-commit:lines.file@2"],
     ],
-    "rules": [["before-commit:events.log_cursor@2"], ["after-commit:events.log_cursor@2"]],
+    "reactions": [
+        ["before-commit:events.log_cursor@2"], ["after-commit:events.log_cursor@2"],
+        ["before-commit:trail.stream_cursor@3"], ["after-commit:trail.stream_cursor@3"],
+    ],
 }
 # Every so many seeds one has large records.
 HEAVY_EVERY = 4
@@ -143,6 +147,7 @@ class Run:
         self.objects = self.account.bucket(policy=False)
         self.trails = watched_trails(self.account, self.objects)
         self.rule = Rule(self.account)
+        self.trail_lines = TrailLines(self.account, self.trails[0])
         self.load = Load(self.account, self.objects, self.seed, THREADS, is_heavy=self.seed % HEAVY_EVERY == 0)
         self.load.start()
         self.messages = Messages(self.account, self.seed)
@@ -231,6 +236,7 @@ class Run:
         self.failures += self.messages.check()
         self.failures += self.lines.check()
         self.failures += self.rule.check(self.load.calls)
+        self.failures += self.trail_lines.check(self.load.calls)
         self.check_objects()
         self.check_users({mark for _, record in history for mark in MARK.findall(json.dumps(record))})
         self.validate_logs()
