@@ -97,8 +97,24 @@ def drive_lines(logs):
     assert [event["message"] for event in found["events"]] == ["second"]
     stream = logs.describe_log_streams(logGroupName=group, orderBy="LastEventTime", descending=True)["logStreams"][0]
     assert stream["lastEventTimestamp"] == now and stream["firstEventTimestamp"] == now - 2000
+    drive_queries(logs, group)
     logs.delete_log_stream(**place)
     assert code_of(logs.get_log_events, **place) == "ResourceNotFoundException"
+
+
+def drive_queries(logs, group):
+    now = int(time.time())
+    times = {"startTime": now - 3600, "endTime": now + 60}
+    query = logs.start_query(logGroupName=group, queryString="fields @message | sort @timestamp", **times)["queryId"]
+    found = lambda: logs.get_query_results(queryId=query)
+    wait_for("the query's end", lambda: found()["status"] == "Complete")
+    first = {cell["field"]: cell["value"] for cell in found()["results"][0]}
+    assert first["@message"] == "first"
+    assert logs.get_log_record(logRecordPointer=first["@ptr"])["logRecord"]["@logStream"] == "s"
+    assert query in [shown["queryId"] for shown in logs.describe_queries(logGroupName=group)["queries"]]
+    assert code_of(logs.stop_query, queryId=query) == "InvalidParameterException"
+    malformed = {"logGroupName": group, "queryString": "fields @message | nothing known", **times}
+    assert code_of(logs.start_query, **malformed) == "MalformedQueryException"
 
 
 def drive_policies(logs):

@@ -6,9 +6,9 @@ What is done otherwise than by the recorder, and what differs:
   here there is none where nothing follows.
 * An export's status is recorded while the task waits (PENDING); here it may be done by then. `status.message` and
   `executionInfo.completionTime`, which tasks that have ended show on AWS too, are not compared.
-* Scenarios of Logs Insights, of deliveries of vended logs, and of what is not in this suite's list are not replayed:
-  those operations are not there.
-* Destinations need a stream to deliver to: they are replayed where this server has Kinesis.
+* AWS ends the refusal of a query on a group that is not there with names of its inner services; they are not compared.
+* Scenarios of deliveries of vended logs are not replayed: those operations are not there.
+* Destinations need a stream to deliver to, which this suite has not.
 
 No other difference is allowed: the suite fails on every member that is not as recorded.
 """
@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 from logs_drivers import key_for_logs, name, now_ms, open_to_logs
 from recorded import Comparison, recordings
 
-FILES = [f"logs/test_logs_{part}.snapshot.json.gz" for part in ("groups", "filter_events", "export_tasks", "destinations")]
+FILES = [f"logs/test_logs_{part}.snapshot.json.gz" for part in ("groups", "filter_events", "export_tasks", "queries")]
 RECORDED = recordings(*FILES)
 
 
@@ -186,3 +186,30 @@ def wait_until_done(logs, task):
             return
         time.sleep(0.05)
     raise AssertionError("the export does not end")
+
+
+def test_queries(replay):
+    scenario = replay("TestCloudWatchLogsInsightsQueries::test_start_query_basic")
+    logs, group, now = scenario.logs, scenario.group(), int(time.time())
+    query = {"startTime": now - 3600, "endTime": now, "queryString": "fields @message"}
+    scenario.expect("start-query", logs.start_query(logGroupName=group, **query))
+
+    scenario = replay("TestCloudWatchLogsInsightsQueries::test_start_query_log_group_not_found")
+    with pytest.raises(ClientError) as refused:
+        logs.start_query(logGroupName=name("none"), **query)
+    label = "error-log-group-not-found"
+    error = scenario.answers[label]["Error"]
+    error["Message"] = error["Message"].split(" (Service")[0]
+    scenario.expect(label, refused.value.response)
+
+    scenario = replay("TestCloudWatchLogsInsightsQueries::test_describe_queries")
+    scenario.expect("describe-queries", logs.describe_queries(logGroupName=group), ".queries[0].createTime")
+
+    scenario = replay("TestCloudWatchLogsInsightsQueries::test_describe_queries_with_status_filter")
+    started = logs.describe_queries(logGroupName=group)["queries"][0]["queryId"]
+    while logs.get_query_results(queryId=started)["status"] != "Complete":
+        time.sleep(0.05)
+    of = {"logGroupName": group}
+    complete = logs.describe_queries(**of, status="Complete")
+    scenario.expect("describe-queries-complete", complete, ".queries[0].createTime")
+    scenario.expect("describe-queries-scheduled", logs.describe_queries(**of, status="Scheduled"))

@@ -386,7 +386,7 @@ DRIVERS = {
 PROVEN_ELSEWHERE = {
     ("sts", "AssumeRoleWithWebIdentity"), ("sts", "DecodeAuthorizationMessage"), ("logs", "PutDestination"),
     ("logs", "PutDestinationPolicy"), ("logs", "DeleteDestination"), ("logs", "DescribeDestinations"),
-    ("logs", "CancelExportTask"),
+    ("logs", "CancelExportTask"), ("logs", "StopQuery"),
 }
 
 

@@ -50,6 +50,8 @@ const REUSE_PERIOD: Duration = Duration::from_secs(5 * 60);
 const KEPT_KEYS_MAX: usize = 10_000;
 
 type Key = [u8; DATA_KEY_BYTES];
+/// A key, or KMS's code and message where it cannot be had.
+type KeyOrRefusal = Result<Key, (String, String)>;
 
 /// A data key of a group's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,8 +95,7 @@ pub(super) struct SealingKey {
 #[derive(Clone)]
 pub(crate) struct Opener {
     group: GroupId,
-    /// The keys, or why one cannot be had.
-    keys: Arc<HashMap<u32, Result<Key, (String, String)>>>,
+    keys: Arc<HashMap<u32, KeyOrRefusal>>,
 }
 
 impl Logs {
@@ -293,7 +294,7 @@ mod tests {
 
     const KEY: Key = [7; DATA_KEY_BYTES];
 
-    fn opener(group: u64, key: Result<Key, (String, String)>) -> Opener {
+    fn opener(group: u64, key: KeyOrRefusal) -> Opener {
         Opener { group: GroupId(group), keys: Arc::new(HashMap::from([(3, key)])) }
     }
 

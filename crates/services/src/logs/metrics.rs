@@ -8,6 +8,7 @@ pub(super) struct Metrics {
     pub(super) accepted_bytes: IntCounter,
     rejected: IntCounterVec,
     pub(super) unreadable: IntCounter,
+    pub(super) uncounted: IntCounter,
 }
 
 impl Metrics {
@@ -26,6 +27,10 @@ impl Metrics {
                 "cairn_logs_unreadable_lines_total",
                 "stored lines that could not be opened when they were read",
             )?,
+            uncounted: IntCounter::new(
+                "cairn_logs_uncounted_metrics_total",
+                "batches of lines whose embedded metrics could not be counted",
+            )?,
         })
     }
 
@@ -33,7 +38,8 @@ impl Metrics {
         registry.register(Box::new(self.accepted.clone()))?;
         registry.register(Box::new(self.accepted_bytes.clone()))?;
         registry.register(Box::new(self.rejected.clone()))?;
-        registry.register(Box::new(self.unreadable.clone()))
+        registry.register(Box::new(self.unreadable.clone()))?;
+        registry.register(Box::new(self.uncounted.clone()))
     }
 
     pub(super) fn reject(&self, reason: &str, count: usize) {

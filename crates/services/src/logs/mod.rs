@@ -13,12 +13,14 @@
 mod arn;
 mod destinations;
 mod dispatch;
+mod emf;
 mod encryption;
 mod error;
 mod export;
 mod filter_events;
 mod get_events;
 mod groups;
+mod insights;
 mod live_tail;
 mod metrics;
 mod page;
@@ -46,6 +48,7 @@ use tokio::sync::{RwLock, watch};
 use self::arn::GroupName;
 use self::encryption::OpenedKeys;
 use self::error::{Failure, group_not_found};
+use self::insights::Queries;
 use self::metrics::Metrics;
 use self::resource_policies::Together;
 use self::state::Group;
@@ -88,6 +91,7 @@ pub struct Logs {
     pause: Arc<dyn Pause>,
     /// How many exports were asked for.
     exports_asked: watch::Sender<u64>,
+    queries: Arc<Queries>,
     policies: Together,
     metrics: Metrics,
     /// By group: held to read while lines are appended, to write while the group or a stream of it is deleted.
@@ -114,6 +118,7 @@ impl Logs {
             views: Arc::default(),
             pause,
             exports_asked: watch::Sender::new(0),
+            queries: Arc::default(),
             policies: Together::default(),
             metrics,
             writers: std::iter::repeat_with(RwLock::default).take(WRITER_LOCKS).collect(),

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::Logs;
 use super::arn::GroupName;
+use super::emf::metrics_in;
 use super::error::{Failure, invalid, of_lines, stream_not_found};
 use super::state::Group;
 use super::streams::sequence_token;
@@ -111,6 +112,8 @@ impl Logs {
         let rejected = Rejected::of(times, now, group.retention());
         let accepted = rejected.accepted(input.log_events.len());
         self.count_rejected(rejected, input.log_events.len());
+        let taken = &input.log_events[accepted.clone()];
+        let numbers: Vec<_> = taken.iter().flat_map(|event| metrics_in(&event.message)).collect();
         let lines = input.log_events.into_iter().skip(accepted.start).take(accepted.len());
         let lines: Vec<Line> = lines
             .map(|event| Line { timestamp_ms: event.timestamp, message: event.message.into() })
@@ -119,6 +122,7 @@ impl Logs {
             true => self.lines.end(),
             false => self.append(&group, stream, vec![lines], now).await?,
         };
+        self.count_metrics(&group.name, numbers).await;
         let mut reply = json!({ "nextSequenceToken": sequence_token(position.0) });
         if let Some(shown) = rejected.shown() {
             reply["rejectedLogEventsInfo"] = shown;

@@ -19,8 +19,12 @@ const WITHOUT_RESOURCE: &[&str] = &[
     "DeleteResourcePolicy",
     "DescribeDestinations",
     "DescribeExportTasks",
+    "DescribeQueries",
     "DescribeResourcePolicies",
+    "GetLogRecord",
+    "GetQueryResults",
     "PutResourcePolicy",
+    "StopQuery",
     "TestMetricFilter",
 ];
 /// Operations on the tags of a resource, whose ARN is matched as it stands.

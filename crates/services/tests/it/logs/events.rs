@@ -141,3 +141,15 @@ async fn streams_of_a_group_are_searched_in_the_order_of_time() {
     let wrong = bench.refused("FilterLogEvents", ask(json!({"nextToken": "unknown"}))).await;
     assert_eq!(wrong, "400 InvalidParameterException: The specified nextToken is invalid.");
 }
+
+#[tokio::test]
+async fn lines_are_found_by_filter_patterns() {
+    let bench = Bench::with_stream().await;
+    bench.put("s", &[(3, "GET / 200"), (2, "ERROR x"), (1, r#"{"code":404}"#)]).await;
+    let ask = |pattern: &str| json!({"logGroupName": "g", "filterPattern": pattern});
+    assert_eq!(messages(&bench.send("FilterLogEvents", ask("ERROR")).await), ["ERROR x"]);
+    assert_eq!(messages(&bench.send("FilterLogEvents", ask("{ $.code >= 400 }")).await), [r#"{"code":404}"#]);
+    assert_eq!(messages(&bench.send("FilterLogEvents", ask("")).await).len(), 3);
+    let wrong = bench.refused("FilterLogEvents", ask("{ $.code = ")).await;
+    assert!(wrong.starts_with("400 InvalidParameterException"), "{wrong}");
+}

@@ -6,6 +6,7 @@ mod groups;
 mod keys;
 mod live_tail;
 mod policies;
+mod queries;
 mod sink;
 
 use std::sync::Arc;
