@@ -45,6 +45,7 @@ def drive_logs(logs, account):
     drive_lines(logs)
     drive_policies(logs)
     drive_exports(logs, account)
+    drive_destinations(logs, account)
 
 
 def drive_groups(logs, account):
@@ -126,6 +127,37 @@ def drive_policies(logs):
     assert [p["policyDocument"] for p in shown if p["policyName"] == policy] == [document]
     logs.delete_resource_policy(policyName=policy)
     assert code_of(logs.delete_resource_policy, policyName=policy) == "ResourceNotFoundException"
+
+
+def stream_for_logs(account):
+    """A Kinesis stream, and a role by which CloudWatch Logs may write to it: (ARN, role's ARN)."""
+    kinesis, iam, stream, role = account.client("kinesis"), account.client("iam"), name("stream"), name("role")
+    kinesis.create_stream(StreamName=stream, ShardCount=1)
+    shown = lambda: kinesis.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]
+    wait_for("the stream", lambda: shown()["StreamStatus"] == "ACTIVE")
+    trust = {"Effect": "Allow", "Principal": {"Service": "logs.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    rights = {"Effect": "Allow", "Action": "kinesis:*", "Resource": shown()["StreamARN"]}
+    document = lambda statement: json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    made = iam.create_role(RoleName=role, AssumeRolePolicyDocument=document(trust))["Role"]
+    iam.put_role_policy(RoleName=role, PolicyName="put", PolicyDocument=document(rights))
+    return shown()["StreamARN"], made["Arn"]
+
+
+def drive_destinations(logs, account):
+    (stream, role), own = stream_for_logs(account), name("destination")
+    wrong = {"destinationName": own, "targetArn": f"{stream}-not", "roleArn": role}
+    assert code_of(logs.put_destination, **wrong) == "InvalidParameterException"
+    made = logs.put_destination(destinationName=own, targetArn=stream, roleArn=role, tags={"a": "1"})["destination"]
+    allow = {"Effect": "Allow", "Principal": {"AWS": account.id}, "Action": "logs:PutSubscriptionFilter",
+             "Resource": made["arn"]}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    logs.put_destination_policy(destinationName=own, accessPolicy=policy)
+    shown = logs.describe_destinations(DestinationNamePrefix=own)["destinations"][0]
+    assert shown == {**made, "accessPolicy": policy}
+    logs.tag_resource(resourceArn=made["arn"], tags={"b": "2"})
+    assert logs.list_tags_for_resource(resourceArn=made["arn"])["tags"] == {"a": "1", "b": "2"}
+    logs.delete_destination(destinationName=own)
+    assert code_of(logs.delete_destination, destinationName=own) == "ResourceNotFoundException"
 
 
 def drive_exports(logs, account):

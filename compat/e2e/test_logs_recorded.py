@@ -8,7 +8,7 @@ What is done otherwise than by the recorder, and what differs:
   `executionInfo.completionTime`, which tasks that have ended show on AWS too, are not compared.
 * AWS ends the refusal of a query on a group that is not there with names of its inner services; they are not compared.
 * Scenarios of deliveries of vended logs are not replayed: those operations are not there.
-* Destinations need a stream to deliver to, which this suite has not.
+* The recorder's destination has an access policy whose resource is the stream; so has this one.
 
 No other difference is allowed: the suite fails on every member that is not as recorded.
 """
@@ -18,10 +18,10 @@ import time
 
 import pytest
 from botocore.exceptions import ClientError
-from logs_drivers import key_for_logs, name, now_ms, open_to_logs
+from logs_drivers import key_for_logs, name, now_ms, open_to_logs, stream_for_logs
 from recorded import Comparison, recordings
 
-FILES = [f"logs/test_logs_{part}.snapshot.json.gz" for part in ("groups", "filter_events", "export_tasks", "queries")]
+FILES = [f"logs/test_logs_{part}.snapshot.json.gz" for part in ("groups", "filter_events", "export_tasks", "queries", "destinations")]
 RECORDED = recordings(*FILES)
 
 
@@ -213,3 +213,41 @@ def test_queries(replay):
     complete = logs.describe_queries(**of, status="Complete")
     scenario.expect("describe-queries-complete", complete, ".queries[0].createTime")
     scenario.expect("describe-queries-scheduled", logs.describe_queries(**of, status="Scheduled"))
+
+
+def test_destinations(replay, account):
+    (stream, role), own = stream_for_logs(account), name("destination")
+    made = {"destinationName": own, "targetArn": stream, "roleArn": role}
+    scenario = replay("TestDestinations::test_describe_destinations_empty")
+    logs = scenario.logs
+    shown = lambda: logs.describe_destinations(DestinationNamePrefix=own)
+    scenario.expect("describe-destinations-empty", shown())
+    replay("TestDestinations::test_put_destination").expect("put-destination", logs.put_destination(**made))
+    replay("TestDestinations::test_describe_destinations_with_prefix").expect("describe-destinations", shown())
+
+    scenario = replay("TestDestinations::test_update_destination")
+    scenario.expect("original-description", shown())
+    other, other_role = stream_for_logs(account)
+    logs.put_destination(destinationName=own, targetArn=other, roleArn=other_role)
+    assert shown()["destinations"][0]["targetArn"] == other
+    logs.put_destination(**made)
+    scenario.expect("updated-description", shown())
+
+    scenario = replay("TestDestinationsTags::test_destination_tags")
+    resource = {"resourceArn": shown()["destinations"][0]["arn"]}
+    logs.tag_resource(**resource, tags={"key1": "val1", "key2": "val2"})
+    scenario.expect("list-tags-after-add", logs.list_tags_for_resource(**resource))
+    logs.untag_resource(**resource, tagKeys=["key2"])
+    scenario.expect("list-tags-after-remove", logs.list_tags_for_resource(**resource))
+
+    scenario = replay("TestDestinations::test_put_destination_policy")
+    statement = {"Effect": "Allow", "Principal": {"AWS": "logs.amazonaws.com"}, "Action": "logs:PutSubscriptionFilter",
+                 "Resource": stream}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    put = logs.put_destination_policy(destinationName=own, accessPolicy=policy)
+    scenario.expect("put-destination-policy", put)
+    scenario.expect("destination-with-policy", shown())
+
+    scenario = replay("TestDestinations::test_delete_destination")
+    scenario.expect("delete-destination", logs.delete_destination(destinationName=own))
+    scenario.expect("no-destination-found", shown())
