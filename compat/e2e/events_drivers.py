@@ -1,9 +1,11 @@
 """Every operation of EventBridge, called with boto3: what test_operations judges the answers of."""
 
 import json
+import time
 import uuid
 
 from messaging_drivers import arn_of, code_of
+from trails import wait_for
 
 TAG = {"Key": "team", "Value": "red"}
 
@@ -15,6 +17,8 @@ def name(prefix):
 def drive_events(events, account):
     drive_buses(events, account)
     drive_rules(events, account)
+    drive_archives(events, account)
+    drive_connections(events)
 
 
 def drive_buses(events, account):
@@ -76,3 +80,55 @@ def allow(sqs, url, arn, rule_arn):
     }
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+
+
+def drive_archives(events, account):
+    own, replay = name("archive"), name("replay")
+    bus = f"arn:aws:events:us-east-1:{account.id}:event-bus/default"
+    arn = events.create_archive(ArchiveName=own, EventSourceArn=bus, EventPattern=json.dumps({"source": [own]}))["ArchiveArn"]
+    assert code_of(events.create_archive, ArchiveName=own, EventSourceArn=bus) == "ResourceAlreadyExistsException"
+    events.update_archive(ArchiveName=own, RetentionDays=3, Description="d")
+    events.put_events(Entries=[{"Source": own, "DetailType": "t", "Detail": "{}"}])
+    shown = events.describe_archive(ArchiveName=own)
+    assert (shown["EventCount"], shown["RetentionDays"], shown["Description"]) == (1, 3, "d")
+    assert own in [one["ArchiveName"] for one in events.list_archives(EventSourceArn=bus)["Archives"]]
+    times = {"EventStartTime": time.time() - 60, "EventEndTime": time.time() + 60}
+    started = events.start_replay(ReplayName=replay, EventSourceArn=arn, Destination={"Arn": bus}, **times)
+    assert started["State"] == "STARTING"
+    wait_for("the replay", lambda: events.describe_replay(ReplayName=replay)["State"] == "COMPLETED")
+    assert code_of(events.cancel_replay, ReplayName=replay) == "IllegalStatusException"
+    assert [one["ReplayName"] for one in events.list_replays(NamePrefix=replay)["Replays"]] == [replay]
+    # One that ends before it is cancelled is tried anew.
+    wait_for("a replay that is cancelled", lambda: cancelled(events, arn, bus, times))
+    events.delete_archive(ArchiveName=own)
+    assert code_of(events.describe_archive, ArchiveName=own) == "ResourceNotFoundException"
+
+
+def cancelled(events, arn, bus, times):
+    replay = name("replay")
+    events.start_replay(ReplayName=replay, EventSourceArn=arn, Destination={"Arn": bus}, **times)
+    try:
+        return events.cancel_replay(ReplayName=replay)["State"] == "CANCELLING"
+    except events.exceptions.IllegalStatusException:
+        return False
+
+
+def drive_connections(events):
+    own = name("connection")
+    auth = {"BasicAuthParameters": {"Username": "u", "Password": "p"}}
+    arn = events.create_connection(Name=own, AuthorizationType="BASIC", AuthParameters=auth)["ConnectionArn"]
+    assert events.describe_connection(Name=own)["AuthParameters"] == {"BasicAuthParameters": {"Username": "u"}}
+    events.update_connection(Name=own, Description="d")
+    assert [one["ConnectionArn"] for one in events.list_connections(NamePrefix=own)["Connections"]] == [arn]
+    events.create_api_destination(
+        Name=own, ConnectionArn=arn, HttpMethod="PUT", InvocationEndpoint="https://example.com/", InvocationRateLimitPerSecond=5
+    )
+    events.update_api_destination(Name=own, HttpMethod="POST")
+    shown = events.describe_api_destination(Name=own)
+    assert (shown["HttpMethod"], shown["InvocationRateLimitPerSecond"]) == ("POST", 5)
+    assert [one["Name"] for one in events.list_api_destinations(ConnectionArn=arn)["ApiDestinations"]] == [own]
+    assert events.deauthorize_connection(Name=own)["ConnectionState"] == "DEAUTHORIZING"
+    assert events.describe_api_destination(Name=own)["ApiDestinationState"] == "INACTIVE"
+    events.delete_api_destination(Name=own)
+    events.delete_connection(Name=own)
+    assert code_of(events.describe_connection, Name=own) == "ResourceNotFoundException"

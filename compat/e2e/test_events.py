@@ -110,6 +110,20 @@ def test_what_a_target_refuses_goes_to_its_dead_letter_queue(account):
     assert told["ERROR_CODE"] == "NO_PERMISSIONS" and told["RETRY_ATTEMPTS"] == "0"
 
 
+def test_a_bucket_tells_the_event_bus(account):
+    bucket, s3 = name("told"), account.client("s3")
+    target = Target(account, {"source": ["aws.s3"], "detail-type": [{"prefix": "Object "}], "detail": {"bucket": {"name": [bucket]}}})
+    s3.create_bucket(Bucket=bucket)
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}})
+    assert s3.get_bucket_notification_configuration(Bucket=bucket)["EventBridgeConfiguration"] == {}
+    s3.put_object(Bucket=bucket, Key="a b", Body=b"x")
+    s3.delete_object(Bucket=bucket, Key="a b")
+    found = {event["detail-type"]: event["detail"] for event in target.all(2)}
+    assert set(found) == {"Object Created", "Object Deleted"}
+    assert found["Object Created"]["object"]["key"] == "a b" and found["Object Created"]["reason"] == "PutObject"
+    assert found["Object Deleted"]["deletion-type"] == "Permanently Deleted"
+
+
 @pytest.mark.parametrize("moment", ["acknowledged", "recorded"])
 def test_a_kill_loses_no_event(own_server, moment):
     server = own_server()

@@ -332,7 +332,7 @@ async fn open_services(
     let sinks = Sinks {
         queues: Some(Arc::clone(&messaging.sqs) as _),
         topics: Some(Arc::clone(&messaging.sns) as _),
-        functions: Some(ground.switchboard.clone()),
+        switchboard: Some(ground.switchboard.clone()),
     };
     let iam = Arc::new(Iam::new(
         ground.catalog.clone(),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_core::{Clock, Timestamp};
-use cairn_services::events::CloudTrailEvents;
 use cairn_services::events::delivery::Delivery as RuleDelivery;
+use cairn_services::events::{CloudTrailEvents, Events};
 use cairn_services::lambda::Lambda;
 use cairn_services::s3::{EventStage, LifecycleStage};
 use cairn_services::sns::delivery::Delivery;
@@ -186,6 +186,20 @@ impl Stages {
             RuleDelivery::arrivals,
             |stage, seen| async move { stage.wait_past(seen).await },
         );
+    }
+
+    /// Starts something that EventBridge does by the clock, and whenever somebody has put something to do.
+    pub fn start_event_work<F>(
+        &mut self,
+        name: &'static str,
+        events: &Arc<Events>,
+        run: impl Fn(Arc<Events>) -> F + Send + Sync + 'static,
+    ) where
+        F: Future<Output = StageResult> + Send,
+    {
+        self.start_marked(name, events, run, Events::changes, |events, seen| async move {
+            events.wait_past_changes(seen).await;
+        });
     }
 
     /// Starts to put what is recorded on event buses: whenever the log has grown.

@@ -1,4 +1,4 @@
-//! Posts messages to HTTP endpoints, a connection each.
+//! Posts messages to HTTP endpoints and calls API destinations, a connection each.
 //!
 //! Endpoints are anybody's choice who may subscribe, so that this is where the server could be made to talk to whom it
 //! should not: link-local addresses, where clouds keep their instances' credentials, are never connected to, whatever
@@ -8,13 +8,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::header::{AUTHORIZATION, CONNECTION, HOST, USER_AGENT};
+use ::http::header::{AUTHORIZATION, CONNECTION, HOST, RETRY_AFTER, USER_AGENT};
 use ::http::uri::Authority;
 use ::http::{HeaderValue, Request, Uri};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use cairn_services::events::{Http, HttpAnswer, HttpRequest};
 use cairn_services::sns::delivery::{NotDelivered, Post, Posting};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
@@ -29,11 +30,13 @@ use super::{permanent, public_authorities, transient};
 
 /// How long an endpoint may take, from the connection to the end of its answer: AWS's limit.
 const POST_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long an API destination may take: AWS's limit.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection to one of a name's addresses may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Addresses of a name that are tried.
 const ADDRESSES_MAX: usize = 3;
-/// The most of an answer's body that is read, in bytes. Nobody looks at it.
+/// The most of an answer's body that is read, in bytes: a token's is small, all others nobody looks at.
 const ANSWER_SIZE_BYTES_MAX: usize = 64 * 1024;
 /// As whom AWS calls.
 const AGENT: &str = "Amazon Simple Notification Service Agent";
@@ -67,6 +70,14 @@ impl NetPost {
     async fn exchange(&self, posting: &Posting) -> Result<u16, NotDelivered> {
         let endpoint = Endpoint::of(&posting.url)?;
         let request = endpoint.request(posting)?;
+        self.send(&endpoint, request).await.map(|answer| answer.status)
+    }
+
+    async fn send(
+        &self,
+        endpoint: &Endpoint,
+        request: Request<Full<Bytes>>,
+    ) -> Result<HttpAnswer, NotDelivered> {
         let stream = connect(&endpoint.host, endpoint.port).await?;
         if endpoint.is_tls {
             let name = ServerName::try_from(endpoint.host.clone());
@@ -84,6 +95,19 @@ impl NetPost {
 impl Post for NetPost {
     async fn post(&self, posting: &Posting) -> Result<u16, NotDelivered> {
         let answered = tokio::time::timeout(POST_TIMEOUT, self.exchange(posting)).await;
+        answered.unwrap_or_else(|_| Err(transient("Timeout", "the endpoint takes too long")))
+    }
+}
+
+#[async_trait]
+impl Http for NetPost {
+    async fn call(&self, request: &HttpRequest) -> Result<HttpAnswer, NotDelivered> {
+        let calling = async {
+            let endpoint = Endpoint::of(&request.url)?;
+            let request = endpoint.call(request)?;
+            self.send(&endpoint, request).await
+        };
+        let answered = tokio::time::timeout(CALL_TIMEOUT, calling).await;
         answered.unwrap_or_else(|_| Err(transient("Timeout", "the endpoint takes too long")))
     }
 }
@@ -111,6 +135,24 @@ impl Endpoint {
             path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
             authorization: authorization.transpose()?,
         })
+    }
+
+    /// A request of an API destination's.
+    fn call(&self, call: &HttpRequest) -> Result<Request<Full<Bytes>>, NotDelivered> {
+        let mut request = Request::builder()
+            .method(call.method.as_str())
+            .uri(self.path.as_str())
+            .header(HOST, self.named.as_str())
+            .header(CONNECTION, "close");
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        for (name, value) in &call.headers {
+            request = request.header(name.as_str(), value.as_str());
+        }
+        let body = Full::new(Bytes::from(call.body.clone()));
+        // What is wrong with a header may be a secret: nothing of it is told.
+        request.body(body).map_err(|_| permanent("InvalidRequest", "a header or the method is malformed"))
     }
 
     fn request(&self, posting: &Posting) -> Result<Request<Full<Bytes>>, NotDelivered> {
@@ -172,17 +214,23 @@ pub async fn connect(host: &str, port: u16) -> Result<TcpStream, NotDelivered> {
 async fn ask(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     request: Request<Full<Bytes>>,
-) -> Result<u16, NotDelivered> {
+) -> Result<HttpAnswer, NotDelivered> {
     let broken = |error: hyper::Error| transient("Connection", error);
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let answer = async {
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status().as_u16();
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = retry_after.map(str::to_owned);
         // The message was taken or refused, whatever becomes of the rest.
-        if let Err(error) = Limited::new(response.into_body(), ANSWER_SIZE_BYTES_MAX).collect().await {
-            tracing::debug!(error, "an endpoint's answer was not read to its end");
-        }
-        Ok(status)
+        let body = match Limited::new(response.into_body(), ANSWER_SIZE_BYTES_MAX).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) => {
+                tracing::debug!(error, "an endpoint's answer was not read to its end");
+                Bytes::new()
+            }
+        };
+        Ok(HttpAnswer { status, retry_after, body })
     };
     answer_over(connection, answer).await
 }

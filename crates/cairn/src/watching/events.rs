@@ -7,6 +7,7 @@ use cairn_services::Service;
 use cairn_services::events::delivery::Delivery;
 use cairn_services::events::{CloudTrailEvents, Deps, Events};
 
+use crate::outgoing::NetPost;
 use crate::serve::Ground;
 use crate::stages::Stages;
 
@@ -26,6 +27,8 @@ pub(super) fn open(ground: &Ground) -> Result<EventBridge, Box<dyn Error>> {
         clock: Arc::clone(&ground.clock),
         entropy: Arc::clone(&ground.entropy),
         sealer: ground.sealer.clone(),
+        lines: Arc::clone(&ground.lines) as _,
+        http: Arc::new(NetPost::new()),
         switchboard: ground.switchboard.clone(),
     };
     let events = Arc::new(Events::new(deps, &ground.registry)?);
@@ -46,6 +49,20 @@ impl EventBridge {
     /// Starts what it does by itself.
     pub(super) fn start_stages(&self, running: &mut Stages, ground: &Ground) {
         running.start_rule_targets(self.delivery.clone());
+        running.start_event_work("event schedules", &self.events, |events| async move {
+            Ok(events.fire_schedules().await?)
+        });
+        running.start_event_work("event replays", &self.events, |events| async move {
+            Ok(events.run_replays().await?)
+        });
+        running.start_event_work("event connections", &self.events, |events| async move {
+            Ok(events.authorise_connections().await?)
+        });
+        let events = Arc::clone(&self.events);
+        running.start_timed("event archives", move || {
+            let events = Arc::clone(&events);
+            async move { Ok(events.expire_archives().await?) }
+        });
         running.start_cloudtrail_events(Arc::clone(&self.cloudtrail), Arc::clone(&ground.log));
     }
 }

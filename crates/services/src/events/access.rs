@@ -70,7 +70,7 @@ impl Events {
             found
         } else if let Some((_, member, path)) = NAMED.iter().find(|(end, ..)| operation.ends_with(end)) {
             let name = text(params, member).unwrap_or_default();
-            target(operation, Place::of(caller).arn(&format!("{path}/{name}")))
+            target(operation, self.named_arn(caller, path, name).await?)
         } else {
             self.rule_target(operation, caller, params).await?
         };

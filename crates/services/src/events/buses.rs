@@ -174,7 +174,8 @@ impl Events {
             .catalog
             .write(move |tx| {
                 let rules = RULES.scan_prefix(tx, gone.row().bytes())?;
-                for (row, _) in &rules {
+                for (row, rule) in &rules {
+                    super::schedules::unset(tx, rule)?;
                     RULES.delete(tx, row)?;
                 }
                 BUSES.delete(tx, gone.row().bytes())?;

@@ -211,7 +211,7 @@ impl CloudTrailEvents {
             return None;
         }
         let (id, is_read) = (facts.event_id.clone().into_owned(), is_read(facts));
-        Some(Arrival { is_read, may_repeat: true, ..Arrival::new(bus, id, text) })
+        Some(Arrival { is_read, deduplication: Some(id.clone()), ..Arrival::new(bus, id, text) })
     }
 }
 

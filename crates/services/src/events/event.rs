@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::names::BusArn;
+use super::state::Rule;
 
 /// An event that comes to a bus.
 #[derive(Clone, Debug)]
@@ -21,11 +22,11 @@ pub(super) struct Arrival {
     pub(super) text: Arc<str>,
     /// Whether only rules take it that ask for management events that only read.
     pub(super) is_read: bool,
-    /// Whether the same id may come again soon and is then the same event.
-    pub(super) may_repeat: bool,
+    /// An event with the same text is the same event, if it comes again soon.
+    pub(super) deduplication: Option<String>,
     /// The buses that it has been on before this one.
     pub(super) via: Vec<BusArn>,
-    /// Of a replay: the rules that it is for, by ARN; all where there are none. It is not archived again.
+    /// Of a replay: the rules that it is for, by ARN; all where the list is empty. It is not archived again.
     pub(super) replayed_to: Option<Vec<String>>,
     /// X-Ray's trace header.
     pub(super) trace_header: Option<String>,
@@ -39,11 +40,16 @@ impl Arrival {
             id,
             text: text.into(),
             is_read: false,
-            may_repeat: false,
+            deduplication: None,
             via: Vec::new(),
             replayed_to: None,
             trace_header: None,
         }
+    }
+
+    /// Whether a rule that takes it gets it.
+    pub(super) fn is_for(&self, rule: &Rule) -> bool {
+        self.replayed_to.as_ref().is_none_or(|only| only.is_empty() || only.contains(&rule.arn()))
     }
 }
 

@@ -11,17 +11,23 @@
 //! [`BusSink`]: crate::sinks::BusSink
 
 mod access;
+mod api_destinations;
+mod archives;
 mod buses;
 mod cloudtrail;
+mod connections;
 pub mod delivery;
 mod error;
 mod event;
+mod http;
 mod metrics;
 mod names;
 mod owed;
 mod page;
 mod permissions;
 mod put_events;
+mod recorded;
+mod replays;
 mod route;
 mod rules;
 mod schedules;
@@ -36,13 +42,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cairn_core::{AccountId, Clock, Entropy};
+use cairn_store::lines::Lines;
 use cairn_store::{Catalog, Queues, Sealer};
 use cairn_wire::{AwsError, Call, Reply};
 use prometheus::Registry;
 use serde_json::Value;
+use tokio::sync::watch;
 
 pub use cloudtrail::{CloudTrailError, CloudTrailEvents};
+pub use http::{Http, HttpAnswer, HttpRequest};
 
+use self::delivery::call::Tokens;
 use self::delivery::lanes::Lanes;
 use self::error::{Failure, fail};
 use self::metrics::Metrics;
@@ -66,7 +76,11 @@ pub struct Deps {
     pub entropy: Arc<dyn Entropy>,
     /// Seals events that are owed.
     pub sealer: Sealer,
-    /// The targets.
+    /// Where archives lie.
+    pub lines: Arc<dyn Lines>,
+    /// API destinations.
+    pub http: Arc<dyn Http>,
+    /// All other targets.
     pub switchboard: Switchboard,
 }
 
@@ -77,7 +91,12 @@ pub struct Events {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     sealer: Sealer,
+    lines: Arc<dyn Lines>,
+    http: Arc<dyn Http>,
     switchboard: Switchboard,
+    tokens: Tokens,
+    /// Grows whenever a schedule, a replay or a connection was put.
+    work_put: watch::Sender<u64>,
     views: Views,
     lanes: Lanes,
     metrics: Metrics,
@@ -89,7 +108,7 @@ impl Events {
     /// # Errors
     /// Where its metrics are there already.
     pub fn new(deps: Deps, registry: &Registry) -> Result<Self, prometheus::Error> {
-        let Deps { catalog, queues, clock, entropy, sealer, switchboard } = deps;
+        let Deps { catalog, queues, clock, entropy, sealer, lines, http, switchboard } = deps;
         let lanes = Lanes::of(queues.names(), clock.now());
         Ok(Self {
             catalog,
@@ -97,7 +116,11 @@ impl Events {
             clock,
             entropy,
             sealer,
+            lines,
+            http,
             switchboard,
+            tokens: Tokens::default(),
+            work_put: watch::Sender::new(0),
             views: Views::default(),
             lanes,
             metrics: Metrics::new(registry)?,
@@ -133,6 +156,33 @@ impl Events {
             "TestEventPattern" => Self::test_pattern(&call.input()?),
             "UntagResource" => self.untag(caller, call.input()?).await,
             "UpdateEventBus" => self.update_bus(caller, call.input()?).await,
+            _ => self.answer_of_the_rest(caller, call).await,
+        }
+    }
+
+    /// Archives, replays, connections and API destinations.
+    async fn answer_of_the_rest(&self, caller: &Caller, call: &Call) -> Result<Value, Failure> {
+        match call.operation.as_str() {
+            "CancelReplay" => self.cancel_replay(caller, call.input()?).await,
+            "CreateApiDestination" => self.create_api_destination(caller, call.input()?).await,
+            "CreateArchive" => self.create_archive(caller, call.input()?).await,
+            "CreateConnection" => self.create_connection(caller, call.input()?).await,
+            "DeauthorizeConnection" => self.deauthorize_connection(caller, call.input()?).await,
+            "DeleteApiDestination" => self.delete_api_destination(caller, call.input()?).await,
+            "DeleteArchive" => self.delete_archive(caller, call.input()?).await,
+            "DeleteConnection" => self.delete_connection(caller, call.input()?).await,
+            "DescribeApiDestination" => self.describe_api_destination(caller, call.input()?).await,
+            "DescribeArchive" => self.describe_archive(caller, call.input()?).await,
+            "DescribeConnection" => self.describe_connection(caller, call.input()?).await,
+            "DescribeReplay" => self.describe_replay(caller, call.input()?).await,
+            "ListApiDestinations" => self.list_api_destinations(caller, call.input()?).await,
+            "ListArchives" => self.list_archives(caller, call.input()?).await,
+            "ListConnections" => self.list_connections(caller, call.input()?).await,
+            "ListReplays" => self.list_replays(caller, call.input()?).await,
+            "StartReplay" => self.start_replay(caller, call.input()?).await,
+            "UpdateApiDestination" => self.update_api_destination(caller, call.input()?).await,
+            "UpdateArchive" => self.update_archive(caller, call.input()?).await,
+            "UpdateConnection" => self.update_connection(caller, call.input()?).await,
             other => Err(fail("InvalidAction", format!("The operation {other} is not supported"))),
         }
     }
@@ -143,14 +193,30 @@ const fn operation(name: &'static str, access: Access) -> Operation {
 }
 
 const OPERATIONS: &[Operation] = &[
+    operation("CancelReplay", Access::Write),
+    operation("CreateApiDestination", Access::Write),
+    operation("CreateArchive", Access::Write),
+    operation("CreateConnection", Access::Write),
     operation("CreateEventBus", Access::Write),
+    operation("DeauthorizeConnection", Access::Write),
+    operation("DeleteApiDestination", Access::Write),
+    operation("DeleteArchive", Access::Write),
+    operation("DeleteConnection", Access::Write),
     operation("DeleteEventBus", Access::Write),
     operation("DeleteRule", Access::Write),
+    operation("DescribeApiDestination", Access::Read),
+    operation("DescribeArchive", Access::Read),
+    operation("DescribeConnection", Access::Read),
     operation("DescribeEventBus", Access::Read),
+    operation("DescribeReplay", Access::Read),
     operation("DescribeRule", Access::Read),
     operation("DisableRule", Access::Write),
     operation("EnableRule", Access::Write),
+    operation("ListApiDestinations", Access::Read),
+    operation("ListArchives", Access::Read),
+    operation("ListConnections", Access::Read),
     operation("ListEventBuses", Access::Read),
+    operation("ListReplays", Access::Read),
     operation("ListRuleNamesByTarget", Access::Read),
     operation("ListRules", Access::Read),
     operation("ListTagsForResource", Access::Read),
@@ -161,9 +227,13 @@ const OPERATIONS: &[Operation] = &[
     operation("PutTargets", Access::Write),
     operation("RemovePermission", Access::Write),
     operation("RemoveTargets", Access::Write),
+    operation("StartReplay", Access::Write),
     operation("TagResource", Access::Write),
     operation("TestEventPattern", Access::Read),
     operation("UntagResource", Access::Write),
+    operation("UpdateApiDestination", Access::Write),
+    operation("UpdateArchive", Access::Write),
+    operation("UpdateConnection", Access::Write),
     operation("UpdateEventBus", Access::Write),
 ];
 
@@ -187,6 +257,10 @@ impl Service for Events {
 
     async fn handle(&self, caller: &Caller, call: Call) -> Result<Reply, AwsError> {
         Ok(Reply::of(&self.answer(caller, &call).await?))
+    }
+
+    fn recorded_request(&self, call: &Call) -> Option<Value> {
+        recorded::request(call)
     }
 
     fn also_concerned(&self, _operation: &str, target: &Target) -> Option<AccountId> {

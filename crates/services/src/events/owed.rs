@@ -67,7 +67,7 @@ pub(super) fn message(sealer: &Sealer, queue: QueueKey, arrival: &Arrival, now: 
         queue,
         id: arrival.id.clone(),
         group: None,
-        deduplication: arrival.may_repeat.then(|| arrival.id.clone()),
+        deduplication: arrival.deduplication.clone(),
         sent_at: now,
         visible_at: now,
     }

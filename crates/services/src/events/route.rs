@@ -1,4 +1,4 @@
-//! What becomes of an event on a bus: it is owed to the targets of the rules that take it.
+//! What becomes of an event on a bus: it is owed to the targets of the rules that take it, and kept by archives.
 //!
 //! Invariant: [`Events::accept`] returns when what is owed is durable, and not before.
 
@@ -12,7 +12,7 @@ impl Events {
     /// Takes events: durable on return. Those for buses that are not there go nowhere, as with AWS.
     pub(super) async fn accept(&self, arrivals: Vec<Arrival>) -> Result<(), Failure> {
         let now = self.clock.now();
-        let mut messages = Vec::new();
+        let (mut messages, mut kept) = (Vec::new(), Vec::new());
         for arrival in &arrivals {
             self.metrics.arrived.inc();
             let Some(view) = self.views.of(&self.catalog, &arrival.bus).await? else { continue };
@@ -21,14 +21,19 @@ impl Events {
             }
             let matching = view.matching(&arrival.text, arrival.is_read);
             for found in matching {
-                if arrival.replayed_to.as_ref().is_some_and(|only| !only.contains(&found.rule.arn())) {
+                if !arrival.is_for(&found.rule) {
                     continue;
                 }
                 self.metrics.matched.inc();
                 let fresh = found.queues.iter().cloned();
                 messages.extend(fresh.map(|queue| owed::message(&self.sealer, queue, arrival, now)));
             }
+            if arrival.replayed_to.is_none() && !arrival.is_read {
+                let takers = view.archives.iter().filter(|archive| archive.takes(&arrival.text));
+                kept.extend(takers.map(|archive| (archive.group, arrival)));
+            }
         }
+        self.keep(kept, now).await?;
         self.owe(messages).await
     }
 

@@ -126,11 +126,13 @@ impl Events {
                     role_arn: input.role_arn.clone(),
                     ..before
                 };
+                schedules::set(tx, &rule, now)?;
                 RULES.put(tx, row.bytes(), &rule)?;
                 Ok(())
             })
             .await?;
         self.views.forget(&bus);
+        self.put_work();
         Ok(json!({ "RuleArn": arn }))
     }
 
@@ -181,6 +183,7 @@ impl Events {
                 if !rule.targets.is_empty() {
                     return Err(validation("Rule can't be deleted since it has targets."));
                 }
+                schedules::unset(tx, &rule)?;
                 RULES.delete(tx, row.bytes())?;
                 Ok(())
             })
@@ -196,7 +199,7 @@ impl Events {
         state: RuleState,
     ) -> Result<Value, Failure> {
         let bus = BusArn::meant(caller, input.event_bus_name.as_deref())?;
-        let own = bus.clone();
+        let (own, now) = (bus.clone(), caller.now);
         self.catalog
             .write(move |tx| {
                 let rule = found(tx, &own, &input.name)?;
@@ -205,11 +208,13 @@ impl Events {
                     return Ok(());
                 }
                 let rule = Rule { state, ..rule };
+                schedules::set(tx, &rule, now)?;
                 RULES.put(tx, rule.row().bytes(), &rule)?;
                 Ok::<_, Failure>(())
             })
             .await?;
         self.views.forget(&bus);
+        self.put_work();
         Ok(json!({}))
     }
 

@@ -24,7 +24,10 @@ fn arrival(event: &BusEvent) -> Option<Arrival> {
         detail,
     };
     let bus = BusArn::default_of(&Place { region: event.region.clone(), account: event.account.clone() });
-    Some(Arrival { may_repeat: true, ..Arrival::new(bus, event.id.clone(), envelope.text()) })
+    Some(Arrival {
+        deduplication: Some(event.id.clone()),
+        ..Arrival::new(bus, event.id.clone(), envelope.text())
+    })
 }
 
 #[async_trait]

@@ -1,11 +1,12 @@
 //! What a target may be: which services it is of, and what it must and may have besides.
 
+use cairn_core::input_transformer::{InputPath, InputTransformer, InputTransformerError};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::error::{Failure, validation};
 use super::names::place_of;
-use super::state::RuleTarget;
+use super::state::{RuleTarget, Transformer};
 
 /// Members of targets that are not built: they belong to services that the server has not.
 const FOREIGN_PARAMETERS: [&str; 6] = [
@@ -43,6 +44,7 @@ impl Kind {
             "kinesis" if rest.starts_with("stream/") => Some(Self::Stream),
             "firehose" if rest.starts_with("deliverystream/") => Some(Self::Firehose),
             "events" if rest.starts_with("event-bus/") => Some(Self::Bus),
+            "events" if rest.starts_with("api-destination/") => Some(Self::ApiDestination),
             _ => None,
         }
     }
@@ -112,10 +114,20 @@ fn check_input(target: &RuleTarget) -> Result<(), Failure> {
     if target.input.as_deref().is_some_and(|input| serde_json::from_str::<Value>(input).is_err()) {
         return Err(validation(format!("JSON syntax error in input for target {id}.")));
     }
-    if target.input_path.is_some() || target.input_transformer.is_some() {
-        return Err(validation(format!("InputPath and InputTransformer are not supported for target {id}.")));
+    if target.input_path.as_deref().is_some_and(|path| InputPath::parse(path).is_err()) {
+        return Err(validation(format!("Invalid InputPath for target {id}.")));
+    }
+    if let Some(transformer) = &target.input_transformer {
+        compiled(transformer)
+            .map_err(|error| validation(format!("InputTemplate for target {id} {error}")))?;
     }
     Ok(())
+}
+
+/// A target's transformer, ready to be applied.
+pub(super) fn compiled(transformer: &Transformer) -> Result<InputTransformer, InputTransformerError> {
+    let paths = transformer.input_paths_map.iter().map(|(name, path)| (name.as_str(), path.as_str()));
+    InputTransformer::parse(paths, &transformer.input_template)
 }
 
 fn check_dead_letters(target: &RuleTarget) -> Result<(), Failure> {

@@ -10,9 +10,10 @@ use cairn_core::event_pattern::RuleIndex;
 use cairn_store::queues::QueueKey;
 use cairn_store::{Catalog, CatalogError};
 
+use super::archives::{self, ArchiveView};
 use super::names::BusArn;
 use super::rules::parsed_pattern;
-use super::state::{Bus, RULES, Rule, RuleState};
+use super::state::{RULES, Rule, RuleState};
 use super::{buses, owed};
 
 /// Rules of all views together; beyond it all views are read anew.
@@ -20,8 +21,8 @@ const RULES_MAX: usize = 200_000;
 
 /// A bus as an event sees it.
 pub(super) struct BusView {
-    pub(super) bus: Bus,
     pub(super) rules: Vec<RuleView>,
+    pub(super) archives: Vec<ArchiveView>,
     /// The rules that are on and have a pattern, by their place.
     index: RuleIndex<usize>,
     /// Whether there is a rule that takes reads.
@@ -48,7 +49,7 @@ impl BusView {
 
     /// Whether nothing that comes could be of use to anybody.
     pub(super) fn is_idle(&self, is_read: bool) -> bool {
-        if is_read { !self.takes_reads } else { self.rules.is_empty() }
+        if is_read { !self.takes_reads } else { self.rules.is_empty() && self.archives.is_empty() }
     }
 
     /// The rule of that name.
@@ -116,13 +117,15 @@ async fn read(catalog: &Catalog, arn: &BusArn) -> Result<Option<BusView>, Catalo
     let named = arn.clone();
     let found = catalog
         .read(move |tx| {
-            let Some(bus) = buses::find(tx, &named)? else { return Ok(None) };
+            if buses::find(tx, &named)?.is_none() {
+                return Ok(None);
+            }
             let rules = RULES.scan_prefix(tx, named.row().bytes())?;
-            Ok::<_, CatalogError>(Some((bus, rules)))
+            Ok::<_, CatalogError>(Some((rules, archives::views_of(tx, &named)?)))
         })
         .await?;
-    let Some((bus, rows)) = found else { return Ok(None) };
-    let mut view = BusView { bus, rules: Vec::new(), index: RuleIndex::new(), takes_reads: false };
+    let Some((rows, archives)) = found else { return Ok(None) };
+    let mut view = BusView { rules: Vec::new(), archives, index: RuleIndex::new(), takes_reads: false };
     for (_, rule) in rows {
         let queues =
             rule.targets.iter().map(|target| owed::queue_key(&rule.bus, &rule.name, &target.id)).collect();

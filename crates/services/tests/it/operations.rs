@@ -7,7 +7,6 @@ use std::sync::Arc;
 use cairn_services::cloudtrail_data::CloudTrailData;
 use cairn_services::organizations::Organizations;
 use cairn_services::s3::{S3, S3Control};
-use cairn_services::sinks::Switchboard;
 use cairn_services::{Access, EventKind, Service};
 use cairn_store::blobs::FileBlobs;
 use cairn_testkit::{memory_lines, memory_log};
@@ -79,7 +78,7 @@ pub(crate) fn with_all(visit: impl FnOnce(&[&dyn Service])) {
     let cloudwatch = crate::cloudwatch::cloudwatch_of(&world);
     let sns = crate::sns::sns_of(&world, Arc::default());
     let sqs = runtime.block_on(world.sqs());
-    let events = crate::events::events_of(&world, cairn_testkit::memory_queues(), Switchboard::default());
+    let events = crate::events::bare_events_of(&world);
     let sts = crate::sts::sts_of(&world);
     visit(&[
         trails.service(),

@@ -4,14 +4,15 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use cairn_core::Timestamp;
+use cairn_core::input_transformer::{InputPath, RuleContext};
 use cairn_wire::AwsError;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::event::{Arrival, Head};
 use super::super::names::BusArn;
 use super::super::owed::Owed;
 use super::super::state::{Rule, RuleTarget};
-use super::super::target_check::Kind;
+use super::super::target_check::{Kind, compiled};
 use super::super::{Events, SERVICE_PRINCIPAL, buses};
 use super::Due;
 use crate::sinks::{
@@ -75,11 +76,38 @@ impl From<SinkFailure> for Undelivered {
 }
 
 /// What a target gets.
-fn input<'a>(_rule: &Rule, target: &'a RuleTarget, owed: &'a Owed) -> Result<Cow<'a, str>, Undelivered> {
+fn input<'a>(rule: &Rule, target: &'a RuleTarget, owed: &'a Owed) -> Result<Cow<'a, str>, Undelivered> {
     if let Some(input) = &target.input {
         return Ok(Cow::Borrowed(input));
     }
+    let unfit = |reason: &str| Undelivered::permanent("INVALID_JSON", reason);
+    let event = || serde_json::from_str::<Value>(&owed.event).map_err(|_| unfit("the event is no JSON"));
+    if let Some(path) = &target.input_path {
+        let path = InputPath::parse(path).map_err(|_| unfit("the target's InputPath cannot be read"))?;
+        // What an event has not is nothing.
+        let part = path.select(&event()?).unwrap_or_else(|| json!({}));
+        return Ok(Cow::Owned(part.to_string()));
+    }
+    if let Some(transformer) = &target.input_transformer {
+        let transformer = compiled(transformer).map_err(|_| unfit("the target's template cannot be read"))?;
+        let arn = rule.arn();
+        let context = RuleContext { rule_arn: &arn, rule_name: &rule.name, ingestion_time: owed.ingested_at };
+        let made = transformer.apply(&event()?, &context);
+        return made.map(Cow::Owned).ok_or_else(|| unfit("what the target's template makes is no JSON"));
+    }
     Ok(Cow::Borrowed(&owed.event))
+}
+
+/// What chooses the shard: what the target's path finds in the event, or the event's id.
+fn partition_key(target: &RuleTarget, owed: &Owed) -> String {
+    let path = target.kinesis_parameters.as_ref().map(|parameters| parameters.partition_key_path.as_str());
+    let path = path.and_then(|path| InputPath::parse(path).ok());
+    let found = path.and_then(|path| path.select(&serde_json::from_str(&owed.event).ok()?));
+    match found {
+        Some(Value::String(text)) if !text.is_empty() => text,
+        Some(other) if !other.is_null() => other.to_string(),
+        _ => Head::of(&owed.event).map_or_else(String::new, |head| head.id),
+    }
 }
 
 /// A line for a log group. A transformer may make both members of it; all else is the message of the event's time.
@@ -104,7 +132,7 @@ impl Events {
     }
 
     /// By what right the rule sends: as the target's role, where it has one.
-    async fn sender_of(&self, rule: &Rule, target: &RuleTarget) -> Result<Sender, Undelivered> {
+    pub(super) async fn sender_of(&self, rule: &Rule, target: &RuleTarget) -> Result<Sender, Undelivered> {
         let source = Self::source_of(rule);
         let Some(role_arn) = target.role_arn.clone() else { return Ok(Sender::Service(source)) };
         let region = rule.bus.region.clone();
@@ -140,9 +168,7 @@ impl Events {
                 Ok(self.switchboard.firehoses()?.put(&sender, arn, vec![record]).await?)
             }
             Kind::Bus => self.to_bus(rule, target, owed).await,
-            Kind::ApiDestination => {
-                Err(Undelivered::permanent("NO_RESOURCE", "there are no API destinations"))
-            }
+            Kind::ApiDestination => self.to_api_destination(rule, target, &input).await,
         }
     }
 
@@ -175,8 +201,7 @@ impl Events {
         owed: &Owed,
     ) -> Result<(), Undelivered> {
         let sender = self.sender_of(rule, target).await?;
-        let partition_key = Head::of(&owed.event).map_or_else(String::new, |head| head.id);
-        let partition_key = partition_key.chars().take(PARTITION_KEY_CHARS_MAX).collect();
+        let partition_key = partition_key(target, owed).chars().take(PARTITION_KEY_CHARS_MAX).collect();
         let record = StreamRecord { partition_key, data: Bytes::copy_from_slice(input.as_bytes()) };
         Ok(self.switchboard.streams()?.put(&sender, &target.arn, vec![record]).await?)
     }
@@ -206,7 +231,7 @@ impl Events {
         let id = Head::of(&owed.event).map_or_else(|| self.new_id(), |head| head.id);
         let arrival = Arrival {
             via: owed.via.clone(),
-            may_repeat: true,
+            deduplication: Some(id.clone()),
             trace_header: owed.trace_header.clone(),
             ..Arrival::new(bus, id, owed.event.to_string())
         };

@@ -10,6 +10,7 @@
 //! [`owed`]: super::owed
 
 mod attempt;
+pub(super) mod call;
 mod dead_letter;
 pub(super) mod lanes;
 mod retry;
@@ -137,9 +138,10 @@ impl Delivery {
             }
         };
         let Some(kind) = Kind::of(&target.arn) else { return Ok(None) };
+        let per_second = events.rate_of(kind, &target).await.map_err(DeliveryError::Rules)?;
         let room = {
             let mut state = events.lanes.lock();
-            match state.places.room(&target.arn, now, None) {
+            match state.places.room(&target.arn, now, per_second) {
                 // An end of a delivery stirs the stage.
                 Room::Now(0) => return Ok(None),
                 Room::Now(room) => {

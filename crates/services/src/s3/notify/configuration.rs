@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Kind;
-use crate::s3::error::{Failure, fail, invalid_argument, malformed_xml, unsupported_part};
+use crate::s3::error::{Failure, fail, invalid_argument, malformed_xml};
 use crate::s3::params::Params;
 use crate::s3::state::Bucket;
 
@@ -56,15 +56,22 @@ pub(in crate::s3) enum Destination {
     Queue(String),
     Topic(String),
     Function(String),
+    /// The default event bus of the bucket's account and region.
+    Bus(String),
 }
 
 impl Destination {
     pub(super) fn arn(&self) -> &str {
         match self {
-            Self::Queue(arn) | Self::Topic(arn) | Self::Function(arn) => arn,
+            Self::Queue(arn) | Self::Topic(arn) | Self::Function(arn) | Self::Bus(arn) => arn,
         }
     }
 }
+
+/// The configuration that sends everything to the event bus: it has no id of its own.
+const BUS_ID: &str = "EventBridge";
+/// Every event.
+const EVERYTHING: &str = "s3:*";
 
 /// One configuration of a bucket: which events go where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,6 +195,9 @@ pub(in crate::s3) fn shown(bucket: &Bucket) -> Value {
             shown.insert(list.member.into(), items.into());
         }
     }
+    if bucket.notifications.iter().any(|one| matches!(one.destination, Destination::Bus(_))) {
+        shown.insert("EventBridgeConfiguration".into(), json!({}));
+    }
     Value::Object(shown)
 }
 
@@ -202,8 +212,15 @@ pub(super) fn wanted(
     new_id: impl Fn() -> String,
 ) -> Result<Vec<Notification>, Failure> {
     let configuration = params.part("NotificationConfiguration").ok_or_else(malformed_xml)?;
+    let mut unbounded = Vec::new();
     if configuration.has("EventBridgeConfiguration") {
-        return Err(unsupported_part("EventBridgeConfiguration"));
+        unbounded.push(Notification {
+            id: BUS_ID.to_owned(),
+            destination: Destination::Bus(bus_arn(bucket)),
+            events: vec![EVERYTHING.to_owned()],
+            prefix: None,
+            suffix: None,
+        });
     }
     let mut wanted = Vec::new();
     for list in LISTS {
@@ -215,7 +232,13 @@ pub(super) fn wanted(
         }
     }
     check(&wanted)?;
+    // What goes to the event bus overlaps with everything.
+    wanted.append(&mut unbounded);
     Ok(wanted)
+}
+
+fn bus_arn(bucket: &Bucket) -> String {
+    format!("arn:aws:events:{}:{}:event-bus/default", bucket.region, bucket.owner)
 }
 
 fn check(wanted: &[Notification]) -> Result<(), Failure> {
@@ -352,6 +375,7 @@ pub(in crate::s3) fn recorded(configuration: Params<'_>) -> Map<String, Value> {
             shown.insert(list.xml_member.into(), one_or_all(items));
         }
     }
+    let mut unbounded = Vec::new();
     if configuration.has("EventBridgeConfiguration") {
         shown.insert("EventBridgeConfiguration".into(), "".into());
     }

@@ -48,7 +48,9 @@ impl S3 {
         if !params.flag("SkipDestinationValidation") {
             let mut destinations: Vec<&Destination> = Vec::new();
             for notification in &wanted {
-                if !destinations.contains(&&notification.destination) {
+                // The bus is always there, takes what is its account's, and is told of no test.
+                let is_bus = matches!(notification.destination, Destination::Bus(_));
+                if !is_bus && !destinations.contains(&&notification.destination) {
                     destinations.push(&notification.destination);
                 }
             }
@@ -100,6 +102,7 @@ impl S3 {
             (Destination::Function(arn), ..) => {
                 ("Lambda function", None, self.check_function(source, arn).await)
             }
+            (Destination::Bus(_), ..) => ("event bus", None, Ok(())),
         };
         Ok(match checked {
             Ok(()) if is_fifo == Some(true) => {
@@ -115,7 +118,7 @@ impl S3 {
     }
 
     async fn check_function(&self, source: Source, arn: &str) -> Result<(), SinkFailure> {
-        let switchboard = self.events.sinks.functions.as_ref().ok_or_else(no_sink)?;
+        let switchboard = self.events.sinks.switchboard.as_ref().ok_or_else(no_sink)?;
         switchboard.functions()?.check(&Sender::Service(source), arn).await
     }
 

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Happening, Kind, Origin};
 use crate::s3::state::Bucket;
+use crate::sinks::BusEvent;
 
 /// The ETag of nothing, which a delete marker's event shows.
 const ETAG_OF_NOTHING: &str = "d41d8cd98f00b204e9800998ecf8427e";
@@ -117,6 +118,80 @@ impl OwedEvent {
     }
 }
 
+/// An event bus's name of an event, why it happened, and of deletions which kind.
+fn bus_names(name: &str) -> (&'static str, Option<&'static str>, Option<&'static str>) {
+    const GONE: Option<&str> = Some("Permanently Deleted");
+    const MARKED: Option<&str> = Some("Delete Marker Created");
+    const EXPIRED: Option<&str> = Some("Lifecycle Expiration");
+    match name {
+        "ObjectCreated:Copy" => ("Object Created", Some("CopyObject"), None),
+        "ObjectCreated:CompleteMultipartUpload" => ("Object Created", Some("CompleteMultipartUpload"), None),
+        "ObjectRemoved:Delete" => ("Object Deleted", Some("DeleteObject"), GONE),
+        "ObjectRemoved:DeleteMarkerCreated" => ("Object Deleted", Some("DeleteObject"), MARKED),
+        "LifecycleExpiration:Delete" => ("Object Deleted", EXPIRED, GONE),
+        "LifecycleExpiration:DeleteMarkerCreated" => ("Object Deleted", EXPIRED, MARKED),
+        "LifecycleTransition" => ("Object Storage Class Changed", None, None),
+        "ObjectTagging:Put" => ("Object Tags Added", None, None),
+        "ObjectTagging:Delete" => ("Object Tags Deleted", None, None),
+        "ObjectAcl:Put" => ("Object ACL Updated", None, None),
+        _ => ("Object Created", Some("PutObject"), None),
+    }
+}
+
+impl OwedEvent {
+    /// The event as event buses have it. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>
+    pub(super) fn bus_event(&self) -> BusEvent {
+        let (detail_type, reason, deletion_type) = bus_names(&self.name);
+        let mut object = Map::new();
+        object.insert("key".into(), self.key.as_str().into());
+        object.extend(self.size_bytes.map(|size| ("size".to_owned(), size.into())));
+        for (member, text) in [("etag", &self.etag), ("version-id", &self.version_id)] {
+            object.extend(text.as_ref().map(|text| (member.to_owned(), text.as_str().into())));
+        }
+        let sequencer = self.sequencer.map(|sequencer| format!("00{sequencer:016X}"));
+        object.extend(sequencer.map(|text| ("sequencer".to_owned(), text.into())));
+        // A service that acts of itself stands where an address would.
+        let is_service = self.origin.source.ends_with(".amazonaws.com");
+        let requester = if is_service { self.origin.source.clone() } else { self.owner.to_string() };
+        let mut detail = json!({
+            "version": "0",
+            "bucket": {"name": self.bucket},
+            "object": Value::Object(object),
+            "request-id": Exchange::s3_request_id_text(&self.origin.request_id),
+            "requester": requester,
+        });
+        let optional = [
+            ("source-ip-address", Some(self.origin.source.as_str()).filter(|_| !is_service)),
+            ("reason", reason),
+            ("deletion-type", deletion_type),
+            ("destination-storage-class", self.moved_to.as_deref()),
+        ];
+        for (member, text) in optional {
+            if let Some(text) = text {
+                detail[member] = text.into();
+            }
+        }
+        BusEvent {
+            id: self.bus_event_id().to_string(),
+            source: "aws.s3".to_owned(),
+            detail_type: detail_type.to_owned(),
+            account: self.owner.clone(),
+            region: self.region.clone(),
+            time: self.at,
+            resources: vec![format!("arn:aws:s3:::{}", self.bucket)],
+            detail: detail.to_string(),
+        }
+    }
+
+    /// The same of the same event.
+    fn bus_event_id(&self) -> EventId {
+        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, self.message().as_bytes());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hash.as_ref()[..16]);
+        EventId::from_random(bytes)
+    }
+}
+
 /// The message that a destination gets when it is put into a configuration.
 pub(super) fn test_message(bucket: &str, at: Timestamp, request_id: &EventId) -> String {
     json!({
@@ -168,6 +243,22 @@ mod tests {
         )
         .unwrap();
         insta::assert_snapshot!(event.message(), @r#"{"Records":[{"eventVersion":"2.1","eventSource":"aws:s3","awsRegion":"eu-west-1","eventTime":"2026-11-21T17:24:26.042Z","eventName":"ObjectCreated:Put","userIdentity":{"principalId":"AWS:AIDAEXAMPLE"},"requestParameters":{"sourceIPAddress":"10.0.0.1"},"responseElements":{"x-amz-request-id":"0707070707074707","x-amz-id-2":"BHan7I/IRUDn2kjeYDYh50J4FDuqxcF08wDENZn6J+sPy5J7I1UeGsyFAnqjxhhN"},"s3":{"s3SchemaVersion":"1.0","configurationId":"id","bucket":{"name":"logs","ownerIdentity":{"principalId":"A6FGEIOYUUBEOO"},"arn":"arn:aws:s3:::logs"},"object":{"key":"a+b","size":9,"eTag":"437b930db84b8079c2dd804a71936b5f","sequencer":"00000687FC8D344000"}}}]}"#);
+    }
+
+    #[test]
+    fn an_event_bus_gets_what_s3_puts_there() {
+        let event: OwedEvent = serde_json::from_str(
+            r#"{"bucket":"logs","owner":"123456789012","region":"eu-west-1","configuration":"EventBridge","name":"ObjectRemoved:Delete","version":"2.1","at":1795281866042,"key":"a b","size_bytes":null,"etag":null,"version_id":null,"sequencer":1838368630784000,"origin":{"principal_id":"AWS:AIDAEXAMPLE","source":"10.0.0.1","request_id":"07070707-0707-4707-8707-070707070707"}}"#,
+        )
+        .unwrap();
+        let made = event.bus_event();
+        assert_eq!((made.source.as_str(), made.detail_type.as_str()), ("aws.s3", "Object Deleted"));
+        assert_eq!(made.resources, ["arn:aws:s3:::logs"]);
+        assert_eq!(
+            made.detail,
+            r#"{"version":"0","bucket":{"name":"logs"},"object":{"key":"a b","sequencer":"00000687FC8D344000"},"request-id":"0707070707074707","requester":"123456789012","source-ip-address":"10.0.0.1","reason":"DeleteObject","deletion-type":"Permanently Deleted"}"#
+        );
+        assert_eq!(made, event.bus_event());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Event notifications: what happens to the objects of a bucket is told to queues, topics and functions.
+//! Event notifications: what happens to the objects of a bucket is told to queues, topics, functions and the event bus.
 //!
 //! On the road: a transaction that changes an object also writes what it owes for it ([`debt::owe`]), each event for each
 //! destination that the bucket's configuration ([`configuration`]) names; [`EventStage`] sends it ([`event`] says what a
@@ -39,8 +39,8 @@ pub struct Sinks {
     pub queues: Option<Arc<dyn QueueSink>>,
     /// The topics.
     pub topics: Option<Arc<dyn TopicSink>>,
-    /// Leads to the functions.
-    pub functions: Option<Switchboard>,
+    /// Leads to functions and event buses.
+    pub switchboard: Option<Switchboard>,
 }
 
 /// What S3 needs to tell others of events.

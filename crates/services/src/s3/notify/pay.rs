@@ -20,7 +20,7 @@ use super::metrics::Counts;
 use super::retry::Retries;
 use super::{Sinks, destinations};
 use crate::s3::S3;
-use crate::sinks::{QueueMessage, Sender, SinkFailure, TopicMessage};
+use crate::sinks::{BusEvent, QueueMessage, Sender, SinkFailure, TopicMessage};
 
 /// How long an event is tried to be sent before it is dropped.
 const RETENTION: Duration = Duration::from_secs(24 * 3600);
@@ -209,14 +209,26 @@ impl EventStage {
                     }
                 }
             }
+            (Destination::Bus(_), ..) => {
+                let events = due.iter().map(|(_, event)| event.bus_event()).collect();
+                match self.put_on_bus(events).await {
+                    Ok(()) => settled.extend(due.into_iter().map(|(row, event)| self.sent(row, &event))),
+                    Err(failure) => failed = Some(failure),
+                }
+            }
             _ => failed = Some(destinations::no_sink()),
         }
         failed
     }
 
     async fn invoke(&self, sender: &Sender, arn: &str, event: String) -> Result<(), SinkFailure> {
-        let switchboard = self.sinks.functions.as_ref().ok_or_else(destinations::no_sink)?;
+        let switchboard = self.sinks.switchboard.as_ref().ok_or_else(destinations::no_sink)?;
         switchboard.functions()?.invoke(sender, arn, event.into()).await
+    }
+
+    async fn put_on_bus(&self, events: Vec<BusEvent>) -> Result<(), SinkFailure> {
+        let switchboard = self.sinks.switchboard.as_ref().ok_or_else(destinations::no_sink)?;
+        switchboard.buses()?.put(events).await
     }
 
     fn sent(&self, row: Vec<u8>, event: &OwedEvent) -> Vec<u8> {

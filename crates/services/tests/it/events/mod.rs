@@ -1,19 +1,27 @@
 //! EventBridge: buses, rules and targets, and what becomes of events.
 
+mod archives;
 mod cloudtrail;
+mod connections;
 mod delivery;
 mod rules;
+mod schedules;
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use cairn_core::Clock;
 use cairn_services::events::delivery::Delivery;
-use cairn_services::events::{Deps, Events};
-use cairn_services::sinks::{QueueMessage, SinkFailure, Switchboard};
+use cairn_services::events::{Deps, Events, Http, HttpAnswer, HttpRequest};
+use cairn_services::sinks::{AsRole, QueueMessage, Roles, SinkFailure, Switchboard};
+use cairn_services::sns::delivery::NotDelivered;
+use cairn_services::sts::TemporaryCredentials;
 use cairn_services::{Caller, Service, authorise};
 use cairn_store::Queues;
-use cairn_testkit::{fixed_sealer, memory_queues};
+use cairn_store::lines::Lines;
+use cairn_testkit::{fixed_sealer, memory_lines, memory_queues};
 use prometheus::Registry;
 use serde_json::{Value, json};
 
@@ -23,8 +31,38 @@ use crate::world::{self, World, call};
 /// The longest that a target is waited for, by the clock.
 const WAITED_MAX: Duration = Duration::from_secs(3 * 24 * 3600);
 
-pub(crate) fn events_of(world: &World, engine: Arc<dyn Queues>, switchboard: Switchboard) -> Events {
+/// An HTTP endpoint that keeps what it is asked, and answers as it is told to.
+#[derive(Default)]
+pub(crate) struct Endpoint {
+    asked: Mutex<Vec<HttpRequest>>,
+    answers: Mutex<VecDeque<HttpAnswer>>,
+}
+
+#[async_trait]
+impl Http for Endpoint {
+    async fn call(&self, request: &HttpRequest) -> Result<HttpAnswer, NotDelivered> {
+        self.asked.lock().unwrap().push(request.clone());
+        let well = HttpAnswer { status: 200, ..HttpAnswer::default() };
+        Ok(self.answers.lock().unwrap().pop_front().unwrap_or(well))
+    }
+}
+
+/// EventBridge without anything that it could send to.
+pub(crate) fn bare_events_of(world: &World) -> Events {
+    let http = Arc::new(Endpoint::default());
+    events_of(world, memory_queues(), memory_lines(), http, Switchboard::default())
+}
+
+fn events_of(
+    world: &World,
+    engine: Arc<dyn Queues>,
+    lines: Arc<dyn Lines>,
+    http: Arc<dyn Http>,
+    switchboard: Switchboard,
+) -> Events {
     let deps = Deps {
+        lines,
+        http,
         catalog: world.catalog.clone(),
         queues: engine,
         clock: world.clock.clone(),
@@ -35,9 +73,29 @@ pub(crate) fn events_of(world: &World, engine: Arc<dyn Queues>, switchboard: Swi
     Events::new(deps, &Registry::new()).unwrap()
 }
 
+/// Every role is there, may do everything, and trusts everybody.
+struct AnyRole;
+
+#[async_trait]
+impl Roles for AnyRole {
+    async fn assume(&self, _role: &AsRole) -> Result<Caller, SinkFailure> {
+        Ok(owner())
+    }
+
+    async fn credentials(
+        &self,
+        _role: &AsRole,
+        _lasts: Duration,
+    ) -> Result<TemporaryCredentials, SinkFailure> {
+        unreachable!("no target is given credentials")
+    }
+}
+
 struct Bench {
     world: World,
     engine: Arc<dyn Queues>,
+    lines: Arc<dyn Lines>,
+    http: Arc<Endpoint>,
     targets: Arc<QueuesDouble>,
     switchboard: Switchboard,
     events: Arc<Events>,
@@ -49,15 +107,24 @@ impl Bench {
         let (world, engine, targets) = (World::new(), memory_queues(), Arc::new(QueuesDouble::default()));
         let switchboard = Switchboard::default();
         switchboard.plug_queues(targets.clone());
-        let events = Arc::new(events_of(&world, engine.clone(), switchboard.clone()));
+        switchboard.plug_roles(Arc::new(AnyRole));
+        let (lines, http) = (memory_lines(), Arc::new(Endpoint::default()));
+        let events =
+            Arc::new(events_of(&world, engine.clone(), lines.clone(), http.clone(), switchboard.clone()));
         switchboard.plug_buses(events.clone());
         let delivery = Delivery::new(events.clone());
-        Self { world, engine, targets, switchboard, events, delivery }
+        Self { world, engine, lines, http, targets, switchboard, events, delivery }
     }
 
     /// The same, after the server was killed and started again.
     fn restarted(self) -> Self {
-        let events = Arc::new(events_of(&self.world, self.engine.clone(), self.switchboard.clone()));
+        let events = Arc::new(events_of(
+            &self.world,
+            self.engine.clone(),
+            self.lines.clone(),
+            self.http.clone(),
+            self.switchboard.clone(),
+        ));
         Self { delivery: Delivery::new(events.clone()), events, ..self }
     }
 

@@ -38,7 +38,7 @@ pub(super) struct Sent {
 
 impl Destinations {
     pub(super) fn sinks(self: &Arc<Self>) -> Sinks {
-        Sinks { queues: Some(Arc::clone(self) as _), topics: Some(Arc::clone(self) as _), functions: None }
+        Sinks { queues: Some(Arc::clone(self) as _), topics: Some(Arc::clone(self) as _), ..Sinks::default() }
     }
 
     pub(super) fn make_sick(&self, arn: &str, code: &str, is_transient: bool) {

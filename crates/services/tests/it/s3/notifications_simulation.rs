@@ -162,7 +162,7 @@ fn check(sent: &[Value], expected: &[(String, String)], place: &str) {
 }
 
 fn sinks(fickle: &Arc<Fickle>) -> Sinks {
-    Sinks { queues: Some(Arc::clone(fickle) as _), topics: None, functions: None }
+    Sinks { queues: Some(Arc::clone(fickle) as _), ..Sinks::default() }
 }
 
 fn stage(s3: &S3) -> EventStage {
