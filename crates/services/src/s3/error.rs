@@ -113,11 +113,6 @@ pub(super) fn not_implemented(header: &str) -> Failure {
         .with("Header", header)
 }
 
-/// A part of a request that is known and not built.
-pub(super) fn unsupported_part(part: &str) -> Failure {
-    fail(501, "NotImplemented", format!("{part} implies functionality that is not implemented"))
-}
-
 pub(super) fn precondition_failed(condition: &str) -> Failure {
     fail(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
         .with("Condition", condition)

@@ -212,16 +212,13 @@ pub(super) fn wanted(
     new_id: impl Fn() -> String,
 ) -> Result<Vec<Notification>, Failure> {
     let configuration = params.part("NotificationConfiguration").ok_or_else(malformed_xml)?;
-    let mut unbounded = Vec::new();
-    if configuration.has("EventBridgeConfiguration") {
-        unbounded.push(Notification {
-            id: BUS_ID.to_owned(),
-            destination: Destination::Bus(bus_arn(bucket)),
-            events: vec![EVERYTHING.to_owned()],
-            prefix: None,
-            suffix: None,
-        });
-    }
+    let bus = configuration.has("EventBridgeConfiguration").then(|| Notification {
+        id: BUS_ID.to_owned(),
+        destination: Destination::Bus(bus_arn(bucket)),
+        events: vec![EVERYTHING.to_owned()],
+        prefix: None,
+        suffix: None,
+    });
     let mut wanted = Vec::new();
     for list in LISTS {
         for item in configuration.list(list.member) {
@@ -233,7 +230,7 @@ pub(super) fn wanted(
     }
     check(&wanted)?;
     // What goes to the event bus overlaps with everything.
-    wanted.append(&mut unbounded);
+    wanted.extend(bus);
     Ok(wanted)
 }
 
@@ -375,7 +372,6 @@ pub(in crate::s3) fn recorded(configuration: Params<'_>) -> Map<String, Value> {
             shown.insert(list.xml_member.into(), one_or_all(items));
         }
     }
-    let mut unbounded = Vec::new();
     if configuration.has("EventBridgeConfiguration") {
         shown.insert("EventBridgeConfiguration".into(), "".into());
     }

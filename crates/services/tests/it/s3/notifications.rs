@@ -241,12 +241,9 @@ async fn what_cannot_be_configured_is_refused_and_changes_nothing() {
     let function = json!({
         "LambdaFunctionArn": "arn:aws:lambda:us-east-1:123456789012:function:f", "Events": created,
     });
-    for other in
-        [json!({"LambdaFunctionConfigurations": [function]}), json!({"EventBridgeConfiguration": {}})]
-    {
-        refusals += "\n";
-        refusals += &refusal(&shop, json!({"Bucket": "logs", "NotificationConfiguration": other})).await;
-    }
+    let other = json!({"LambdaFunctionConfigurations": [function]});
+    refusals += "\n";
+    refusals += &refusal(&shop, json!({"Bucket": "logs", "NotificationConfiguration": other})).await;
     insta::assert_snapshot!(refusals, @r#"
     400 InvalidArgument: The ARN could not be parsed [ArgumentName=Queue ArgumentValue=invalid]
     400 InvalidArgument: The ARN could not be parsed [ArgumentName=Queue ArgumentValue=arn:aws:sns:us-east-1:123456789012:events]
@@ -265,7 +262,6 @@ async fn what_cannot_be_configured_is_refused_and_changes_nothing() {
     400 InvalidArgument: Unable to validate the following destination configurations [ArgumentName1=arn:aws:sqs:us-east-1:123456789012:others ArgumentValue1=The destination queue does not exist]
     400 InvalidArgument: Unable to validate the following destination configurations [ArgumentName1=arn:aws:sns:us-east-1:123456789012:events ArgumentValue1=Permissions on the destination topic do not allow S3 to publish notifications from this bucket ArgumentName2=arn:aws:sqs:us-east-1:123456789012:others ArgumentValue2=The destination queue does not exist]
     400 InvalidArgument: Unable to validate the following destination configurations [ArgumentName1=arn:aws:lambda:us-east-1:123456789012:function:f ArgumentValue1=The destination Lambda function does not exist]
-    501 NotImplemented: EventBridgeConfiguration implies functionality that is not implemented []
     "#);
     assert_eq!(read(&shop).await, kept);
     assert_eq!(destinations.taken(OTHER_QUEUE).len(), 0);
