@@ -121,6 +121,12 @@ impl FilterPattern {
         matches!(self.0, Form::Json(_) | Form::Fields(_))
     }
 
+    /// Whether it is about space-delimited fields.
+    #[must_use]
+    pub fn has_fields(&self) -> bool {
+        matches!(self.0, Form::Fields(_))
+    }
+
     /// Whether regular expressions occur in it: a log group may have few such patterns.
     #[must_use]
     pub fn has_regex(&self) -> bool {

@@ -206,6 +206,11 @@ fn key_row(group: GroupId, number: u32) -> Row {
 }
 
 impl SealingKey {
+    /// What a filter's debts are sealed under: the server's own key, and the filter's number in place of a group's.
+    pub(super) fn of_debts(filter: GroupId, key: Key) -> Self {
+        Self { group: filter, number: 0, key }
+    }
+
     /// Seals a line.
     pub(super) fn seal(&self, text: &[u8]) -> Result<Bytes, Failure> {
         let mut salt = [0; SALT_BYTES];
@@ -224,6 +229,11 @@ impl SealingKey {
 }
 
 impl Opener {
+    /// What opens a filter's debts.
+    pub(super) fn of_debts(filter: GroupId, key: Key) -> Self {
+        Self { group: filter, keys: Arc::new(HashMap::from([(0, Ok(key))])) }
+    }
+
     /// Whether lines may be there that have to be opened: where not, what is stored is the text.
     pub(super) fn has_keys(&self) -> bool {
         !self.keys.is_empty()

@@ -155,6 +155,7 @@ impl Logs {
             })
             .await?;
         self.views.forget_deleted(&group);
+        self.filters.forget(&group.name);
         self.forget_lines(forgotten).await?;
         Ok(json!({}))
     }

@@ -18,10 +18,13 @@ mod encryption;
 mod error;
 mod export;
 mod filter_events;
+mod filter_stage;
+mod filter_views;
 mod get_events;
 mod groups;
 mod insights;
 mod live_tail;
+mod metric_filters;
 mod metrics;
 mod page;
 mod put_events;
@@ -32,6 +35,7 @@ mod retention;
 mod sink;
 mod state;
 mod streams;
+mod subscription_filters;
 mod tags;
 mod target;
 mod views;
@@ -48,6 +52,7 @@ use tokio::sync::{RwLock, watch};
 use self::arn::GroupName;
 use self::encryption::OpenedKeys;
 use self::error::{Failure, group_not_found};
+use self::filter_views::FilterViews;
 use self::insights::Queries;
 use self::metrics::Metrics;
 use self::resource_policies::Together;
@@ -56,6 +61,8 @@ use self::views::Views;
 use crate::kms::DataKeys;
 use crate::sinks::Switchboard;
 use crate::sqs::Pause;
+
+pub use self::filter_stage::{FilterDeps, FilterStage, SubscriptionStage};
 
 /// How many locks groups share among them.
 const WRITER_LOCKS: usize = 64;
@@ -91,6 +98,7 @@ pub struct Logs {
     pause: Arc<dyn Pause>,
     /// How many exports were asked for.
     exports_asked: watch::Sender<u64>,
+    filters: FilterViews,
     queries: Arc<Queries>,
     policies: Together,
     metrics: Metrics,
@@ -118,6 +126,7 @@ impl Logs {
             views: Arc::default(),
             pause,
             exports_asked: watch::Sender::new(0),
+            filters: FilterViews::default(),
             queries: Arc::default(),
             policies: Together::default(),
             metrics,

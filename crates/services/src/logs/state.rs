@@ -12,6 +12,8 @@ use cairn_store::{CatalogError, Table, Tx};
 use serde::{Deserialize, Serialize};
 
 use super::arn::GroupName;
+use super::metric_filters::remove_metric_filters;
+use super::subscription_filters::remove_subscription_filters;
 
 /// Groups by [`GroupName::row`].
 pub(crate) const GROUPS: Table<Group> = Table::new("logs.group", 1);
@@ -117,6 +119,8 @@ pub(super) fn remove_group(tx: &mut dyn Tx, group: &Group) -> Result<Forgotten, 
         STREAMS.delete(tx, &key)?;
         STREAM_NAMES.delete(tx, stream_id_row(stream.id).bytes())?;
     }
+    remove_metric_filters(tx, &group.name)?;
+    remove_subscription_filters(tx, &group.name)?;
     GROUPS.delete(tx, group.name.row().bytes())?;
     GROUP_NAMES.delete(tx, row.bytes())?;
     owe_forgetting(tx, Forgotten { group: group.id, stream: None })

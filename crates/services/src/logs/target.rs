@@ -117,7 +117,30 @@ impl Logs {
             let name = destination(caller, call).filter(|_| has_tags);
             targets.extend(name.map(|name| tagging(name.to_string(), call)));
         }
+        if call.operation == "PutSubscriptionFilter" {
+            targets.extend(text(call, "roleArn").map(|role| pass_role(role, "logs.amazonaws.com")));
+            targets.extend(self.subscribed_destination(call).await?);
+        }
         Ok(targets)
+    }
+
+    /// That a destination may be subscribed to: its access policy says who may, of other accounts.
+    async fn subscribed_destination(&self, call: &Call) -> Result<Option<Target>, Failure> {
+        let Some(name) = text(call, "destinationArn").and_then(DestinationName::of_arn) else {
+            return Ok(None);
+        };
+        let document = match self.destination(&name).await {
+            Ok(destination) => destination.access_policy,
+            Err(Failure::Refused(_)) => None,
+            Err(failure) => return Err(failure),
+        };
+        Ok(Some(Target {
+            action: "logs:PutSubscriptionFilter".to_owned(),
+            resource_arn: name.to_string(),
+            resources: Vec::new(),
+            policy: Some(ResourcePolicy { owner: name.account, document, must_allow: false }),
+            conditions: Vec::new(),
+        }))
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod events;
 mod export;
+mod filters;
+mod subscriptions;
 mod groups;
 mod keys;
 mod live_tail;
@@ -31,6 +33,7 @@ pub(crate) fn logs_of(world: &World, lines: Arc<dyn Lines>) -> Logs {
     logs_sending(world, lines, Switchboard::default())
 }
 
+/// The same, plugged in to where it sends.
 fn logs_sending(world: &World, lines: Arc<dyn Lines>, switchboard: Switchboard) -> Logs {
     let deps = Deps {
         catalog: world.catalog.clone(),
