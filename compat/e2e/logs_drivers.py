@@ -4,6 +4,7 @@ import json
 import re
 import time
 
+from filters_drivers import drive_filters
 from messaging_drivers import code_of, name
 from trails import wait_for
 
@@ -45,6 +46,7 @@ def drive_logs(logs, account):
     drive_lines(logs)
     drive_policies(logs)
     drive_exports(logs, account)
+    drive_filters(logs, account)
     drive_destinations(logs, account)
 
 

@@ -1,6 +1,7 @@
 //! The services that watch and react, a file each: how they are opened, plugged into the switchboard, and run.
 
 mod events;
+mod filters;
 pub(crate) mod lambda;
 mod lines;
 mod logs;
@@ -17,6 +18,7 @@ use cairn_services::logs::Logs;
 use tokio::sync::watch;
 
 use self::events::EventBridge;
+use self::filters::Filters;
 use self::lines::LineReader;
 use self::streams::RecordStreams;
 use crate::serve::Ground;
@@ -40,6 +42,7 @@ pub(crate) struct Watching {
     cloudwatch: Arc<CloudWatch>,
     pub(crate) events: EventBridge,
     logs: Arc<Logs>,
+    filters: Filters,
 }
 
 /// Opens the services and plugs them in.
@@ -47,10 +50,12 @@ pub(crate) async fn open(ground: &Ground, around: &Surroundings<'_>) -> Result<W
     let cloudwatch = metrics::open(ground)?;
     let events = events::open(ground)?;
     let logs = logs::open(ground, around)?;
+    let filters = Filters::open(ground, &logs).await?;
     let streams = streams::open(ground, around).await?;
     let mut services = vec![Arc::clone(&cloudwatch) as _, events.service(), Arc::clone(&logs) as _];
     services.extend(streams.services());
-    Ok(Watching { services, line_readers: Vec::new(), cloudwatch, events, logs, streams })
+    let line_readers = vec![filters.reader()];
+    Ok(Watching { services, line_readers, cloudwatch, events, logs, filters, streams })
 }
 
 impl Watching {
@@ -60,6 +65,7 @@ impl Watching {
         metrics::start_stages(&self.cloudwatch, running);
         self.events.start_stages(running, ground);
         logs::start_stages(running, ground, &self.logs);
+        self.filters.start_stages(running);
         self.streams.start_stages(running, ground);
     }
 }

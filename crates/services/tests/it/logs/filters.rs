@@ -10,8 +10,8 @@ use prometheus::Registry;
 use serde_json::{Value, json};
 
 use super::{ACCOUNT, logs_sending};
-use crate::world::{self, World, refusal};
 use crate::cloudwatch;
+use crate::world::{self, World, refusal};
 
 const START_MS: i64 = 1_795_281_840_000;
 
@@ -73,10 +73,11 @@ impl Bench {
     async fn counted(&self, metric: &str, dimensions: Value) -> Vec<(f64, f64)> {
         let params = json!({
             "Namespace": "N", "MetricName": metric, "Dimensions": dimensions, "Period": 60,
-            "StartTime": "2026-11-21T00:00:00Z", "EndTime": "2026-11-22T00:00:00Z",
+            "StartTime": (START_MS / 1000 - 3600) as f64, "EndTime": (START_MS / 1000 + 3600) as f64,
             "Statistics": ["SampleCount", "Sum"],
         });
-        let reply = cloudwatch::send(&self.world, &self.cloudwatch, "GetMetricStatistics", params).await.unwrap();
+        let reply =
+            cloudwatch::send(&self.world, &self.cloudwatch, "GetMetricStatistics", params).await.unwrap();
         let mut points: Vec<Value> = reply["Datapoints"].as_array().cloned().unwrap_or_default();
         points.sort_by_key(|point| point["Timestamp"].to_string());
         let number = |value: &Value| value.as_f64().unwrap();
@@ -120,7 +121,9 @@ async fn dimensions_come_from_the_line_and_lines_without_them_count_for_nothing(
     let bench = Bench::new().await;
     let dimensions = json!({"dimensions": {"Code": "$.code"}, "metricValue": "$.ms", "unit": "Milliseconds"});
     bench.filter("f", "{ $.ms = * }", dimensions).await;
-    bench.put(&[r#"{"ms":5,"code":"a"}"#, r#"{"ms":7,"code":"b"}"#, r#"{"ms":9}"#, r#"{"ms":"x","code":"a"}"#]).await;
+    bench
+        .put(&[r#"{"ms":5,"code":"a"}"#, r#"{"ms":7,"code":"b"}"#, r#"{"ms":9}"#, r#"{"ms":"x","code":"a"}"#])
+        .await;
     bench.stage.run_once().await.unwrap();
     assert_eq!(bench.counted("M", json!([{"Name": "Code", "Value": "a"}])).await, [(1.0, 5.0)]);
     assert_eq!(bench.counted("M", json!([{"Name": "Code", "Value": "b"}])).await, [(1.0, 7.0)]);
@@ -176,14 +179,15 @@ async fn metric_filters_are_shown_changed_and_deleted() {
         assert_eq!(named(&bench.send("DescribeMetricFilters", params).await), wanted);
     }
     let first = bench.send("DescribeMetricFilters", json!({"limit": 1})).await;
-    let second = bench.send("DescribeMetricFilters", json!({"limit": 1, "nextToken": first["nextToken"]})).await;
+    let second =
+        bench.send("DescribeMetricFilters", json!({"limit": 1, "nextToken": first["nextToken"]})).await;
     assert_eq!((named(&first), named(&second)), (vec!["f1".to_owned()], vec!["f2".to_owned()]));
     assert_eq!(second.get("nextToken"), None);
     let groups = bench.send("DescribeLogGroups", json!({})).await;
     assert_eq!(groups["logGroups"][0]["metricFilterCount"], 2);
     bench.send("DeleteMetricFilter", json!({"logGroupName": "g", "filterName": "f2"})).await;
     let gone = bench.refused("DeleteMetricFilter", json!({"logGroupName": "g", "filterName": "f2"})).await;
-    assert_eq!(gone, "ResourceNotFoundException: The specified metric filter does not exist.");
+    assert_eq!(gone, "400 ResourceNotFoundException: The specified metric filter does not exist.");
     // A group that is made anew has nothing of its predecessor.
     bench.send("DeleteLogGroup", json!({"logGroupName": "g"})).await;
     bench.send("CreateLogGroup", json!({"logGroupName": "g"})).await;
@@ -193,7 +197,8 @@ async fn metric_filters_are_shown_changed_and_deleted() {
 #[tokio::test]
 async fn what_a_metric_filter_cannot_be_is_refused_in_awss_words() {
     let bench = Bench::new().await;
-    let exclusive = "Invalid metric transformation: dimensions and default value are mutually exclusive properties";
+    let exclusive =
+        "Invalid metric transformation: dimensions and default value are mutually exclusive properties";
     let cases = [
         (filter("f", "a:b", json!({})), "Invalid character(s) in term ':'"),
         (filter("f", "{ $.a", json!({})), "Invalid filter pattern"),
@@ -217,19 +222,19 @@ async fn what_a_metric_filter_cannot_be_is_refused_in_awss_words() {
     ];
     for (params, message) in cases {
         let refused = bench.refused("PutMetricFilter", params).await;
-        assert_eq!(refused, format!("InvalidParameterException: {message}"));
+        assert_eq!(refused, format!("400 InvalidParameterException: {message}"));
     }
     let mut elsewhere = filter("f", "", json!({}));
     elsewhere["logGroupName"] = "none".into();
     let refused = bench.refused("PutMetricFilter", elsewhere).await;
-    assert_eq!(refused, "ResourceNotFoundException: The specified log group does not exist.");
+    assert_eq!(refused, "400 ResourceNotFoundException: The specified log group does not exist.");
     for number in 0..100 {
         bench.filter(&format!("f{number}"), if number < 5 { "%a%" } else { "" }, json!({})).await;
     }
     let refused = bench.refused("PutMetricFilter", filter("one more", "", json!({}))).await;
-    assert_eq!(refused, "LimitExceededException: Resource limit exceeded.");
+    assert_eq!(refused, "400 LimitExceededException: Resource limit exceeded.");
     let refused = bench.refused("PutMetricFilter", filter("f6", "%a%", json!({}))).await;
-    assert_eq!(refused, "LimitExceededException: Resource limit exceeded.");
+    assert_eq!(refused, "400 LimitExceededException: Resource limit exceeded.");
 }
 
 #[tokio::test]

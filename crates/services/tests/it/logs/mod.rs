@@ -3,13 +3,13 @@
 mod events;
 mod export;
 mod filters;
-mod subscriptions;
 mod groups;
 mod keys;
 mod live_tail;
 mod policies;
 mod queries;
 mod sink;
+mod subscriptions;
 
 use std::sync::Arc;
 use std::time::Duration;

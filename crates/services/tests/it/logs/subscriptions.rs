@@ -295,7 +295,7 @@ async fn a_filter_that_is_deleted_sends_nothing_any_more_and_its_queue_goes() {
     assert_eq!(bench.queues.names(), []);
     let params = json!({"logGroupName": "g", "filterName": "f"});
     let gone = refusal(&*bench.logs, &bench.root(), "DeleteSubscriptionFilter", params).await;
-    assert_eq!(gone, "ResourceNotFoundException: The specified subscription filter does not exist.");
+    assert_eq!(gone, "400 ResourceNotFoundException: The specified subscription filter does not exist.");
 }
 
 #[tokio::test]
@@ -304,20 +304,20 @@ async fn what_a_subscription_filter_cannot_be_is_refused_in_awss_words() {
     let mut cases = vec![
         (
             filter("f", "", "arn:aws:lambda:us-east-1:444455556666:function:f"),
-            "AccessDeniedException: Cross-account lambda invocation passing is not allowed. You must use \
+            "400 AccessDeniedException: Cross-account lambda invocation passing is not allowed. You must use \
              DestinationPolicies to create cross account lambda triggers.",
         ),
-        (filter("f", "a:b", STREAM), "InvalidParameterException: Invalid character(s) in term ':'"),
+        (filter("f", "a:b", STREAM), "400 InvalidParameterException: Invalid character(s) in term ':'"),
     ];
     let mut without_role = filter("f", "", STREAM);
     without_role.as_object_mut().unwrap().remove("roleArn");
     cases.push((
         without_role,
-        "InvalidParameterException: destinationArn for vendor kinesis cannot be used without roleArn",
+        "400 InvalidParameterException: destinationArn for vendor kinesis cannot be used without roleArn",
     ));
     let mut elsewhere = filter("f", "", STREAM);
     elsewhere["logGroupName"] = "none".into();
-    cases.push((elsewhere, "ResourceNotFoundException: The specified log group does not exist."));
+    cases.push((elsewhere, "400 ResourceNotFoundException: The specified log group does not exist."));
     for (params, wanted) in cases {
         assert_eq!(bench.refused(params).await, wanted);
     }
@@ -325,19 +325,19 @@ async fn what_a_subscription_filter_cannot_be_is_refused_in_awss_words() {
     bench.sicken(FUNCTION);
     assert_eq!(
         bench.refused(filter("f", "", STREAM)).await,
-        "InvalidParameterException: Could not deliver test message to specified Kinesis stream. Check if the given \
+        "400 InvalidParameterException: Could not deliver test message to specified Kinesis stream. Check if the given \
          kinesis stream is in ACTIVE state."
     );
     assert_eq!(
         bench.refused(filter("f", "", FUNCTION)).await,
-        "InvalidParameterException: Could not execute the lambda function. Make sure you have given CloudWatch Logs \
+        "400 InvalidParameterException: Could not execute the lambda function. Make sure you have given CloudWatch Logs \
          permission to execute your function."
     );
     bench.subscribe("a", "", OTHER).await;
     bench.subscribe("b", "[]", OTHER).await;
     bench.subscribe("b", "", OTHER).await;
     let refused = bench.refused(filter("c", "", OTHER)).await;
-    assert_eq!(refused, "LimitExceededException: Resource limit exceeded.");
+    assert_eq!(refused, "400 LimitExceededException: Resource limit exceeded.");
     let shown = bench.send("DescribeSubscriptionFilters", json!({"logGroupName": "g"})).await;
     assert_eq!(
         shown["subscriptionFilters"][1],
