@@ -12,7 +12,7 @@ METRIC = {"metricName": "Errors", "metricNamespace": "Drivers", "metricValue": "
 def role_for_logs(account, action, resource):
     """A role that CloudWatch Logs may assume, and what it may do then."""
     iam, role = account.client("iam"), name("logs-sends")
-    trust = {"Effect": "Allow", "Principal": {"Service": "logs.us-east-1.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = {"Effect": "Allow", "Principal": {"Service": "logs.amazonaws.com"}, "Action": "sts:AssumeRole"}
     arn = iam.create_role(RoleName=role, AssumeRolePolicyDocument=policy_of(trust))["Role"]["Arn"]
     allowed = {"Effect": "Allow", "Action": action, "Resource": resource}
     iam.put_role_policy(RoleName=role, PolicyName="p", PolicyDocument=policy_of(allowed))

@@ -11,6 +11,7 @@ mod counting;
 mod debts;
 mod metrics;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -152,21 +153,21 @@ impl FilterStage {
         known: &'k mut HashMap<GroupId, Option<Known>>,
         id: GroupId,
     ) -> Result<Option<&'k Known>, Failure> {
-        if !known.contains_key(&id) {
-            let found = match self.logs.group_of(id).await? {
-                None => None,
-                Some(group) => {
-                    let filters = self.logs.filters.of(&self.logs.catalog, &group.name).await?;
-                    let opener = match filters.is_empty() {
-                        true => None,
-                        false => Some(self.logs.opener(&group).await?),
-                    };
-                    Some(Known { group, filters, opener })
-                }
-            };
-            known.insert(id, found);
-        }
-        Ok(known.get(&id).and_then(Option::as_ref))
+        let known = match known.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(self.find(id).await?),
+        };
+        Ok(known.as_ref())
+    }
+
+    async fn find(&self, id: GroupId) -> Result<Option<Known>, Failure> {
+        let Some(group) = self.logs.group_of(id).await? else { return Ok(None) };
+        let filters = self.logs.filters.of(&self.logs.catalog, &group.name).await?;
+        let opener = match filters.is_empty() {
+            true => None,
+            false => Some(self.logs.opener(&group).await?),
+        };
+        Ok(Some(Known { group, filters, opener }))
     }
 
     async fn look_at_batch(

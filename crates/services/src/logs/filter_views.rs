@@ -6,12 +6,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use cairn_core::filter_pattern::{FilterPattern, ValueSelector};
+use cairn_core::filter_pattern::FilterPattern;
 use cairn_store::{Catalog, CatalogError, Tx};
 
 use super::arn::GroupName;
 use super::error::{Failure, invalid};
-use super::metric_filters::{METRIC_FILTERS, MetricFilter, MetricValue};
+use super::metric_filters::{Dimensions, METRIC_FILTERS, MetricFilter, MetricValue};
 use super::subscription_filters::{SUBSCRIPTION_FILTERS, SubscriptionFilter};
 
 /// Groups whose filters are kept; beyond it all are read anew.
@@ -37,7 +37,7 @@ pub(super) struct CompiledMetricFilter {
     pub(super) filter: MetricFilter,
     pub(super) pattern: FilterPattern,
     pub(super) value: MetricValue,
-    pub(super) dimensions: Vec<(String, ValueSelector)>,
+    pub(super) dimensions: Dimensions,
 }
 
 #[derive(Debug)]

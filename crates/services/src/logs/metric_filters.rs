@@ -115,6 +115,9 @@ pub(super) struct TestMetricFilter {
     log_event_messages: Vec<String>,
 }
 
+/// Names of dimensions, and what names the value of each.
+pub(super) type Dimensions = Vec<(String, ValueSelector)>;
+
 /// What a line adds.
 #[derive(Clone, Debug)]
 pub(super) enum MetricValue {
@@ -124,10 +127,7 @@ pub(super) enum MetricValue {
 
 impl Transformation {
     /// Its value and dimensions as they are read, where they fit the pattern.
-    pub(super) fn compile(
-        &self,
-        pattern: &FilterPattern,
-    ) -> Result<(MetricValue, Vec<(String, ValueSelector)>), &'static str> {
+    pub(super) fn compile(&self, pattern: &FilterPattern) -> Result<(MetricValue, Dimensions), &'static str> {
         let selected = |text: &str| {
             let selector = ValueSelector::parse(text).ok()?;
             pattern.can_select(&selector).then_some(selector)

@@ -171,12 +171,12 @@ impl Debts {
             lines: &owed.lines,
         };
         let for_function = filter.destination_arn.split(':').nth(2) == Some("lambda");
-        let (packed, too_large) = envelope.pack(for_function)?;
-        self.metrics.count_dropped("too_large", too_large as u64);
+        let packed = envelope.pack(for_function)?;
+        self.metrics.count_dropped("too_large", packed.too_large as u64);
         let sealing = SealingKey::of_debts(GroupId(filter.id), self.key);
         let mut first = 0;
-        let mut messages = Vec::with_capacity(packed.len());
-        for (data, count) in packed {
+        let mut messages = Vec::with_capacity(packed.parcels.len());
+        for (data, count) in packed.parcels {
             let name = format!("{}+{count}", owed.lines.get(first).map_or("", |line| &line.id));
             first += count;
             let partition_key = match filter.distribution {

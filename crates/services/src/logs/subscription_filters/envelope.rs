@@ -38,6 +38,15 @@ pub(in crate::logs) struct Envelope<'a> {
     pub(in crate::logs) lines: &'a [SentLine],
 }
 
+/// Lines as they are sent.
+#[derive(Debug, Default)]
+pub(in crate::logs) struct Packed {
+    /// Compressed texts, each with how many lines it has.
+    pub(in crate::logs) parcels: Vec<(Vec<u8>, usize)>,
+    /// Lines that are too large for any.
+    pub(in crate::logs) too_large: usize,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Whole<'a> {
@@ -47,27 +56,23 @@ struct Whole<'a> {
 }
 
 impl Envelope<'_> {
-    /// The compressed texts, as many as needed for each to be small enough for a function or a stream, each with the lines
-    /// that it has; and how many lines are too large for any.
-    pub(in crate::logs) fn pack(
-        &self,
-        for_function: bool,
-    ) -> Result<(Vec<(Vec<u8>, usize)>, usize), Failure> {
+    /// Packs the lines into as many parcels as are needed for each to be small enough for a function or a stream.
+    pub(in crate::logs) fn pack(&self, for_function: bool) -> Result<Packed, Failure> {
         let limit = if for_function { PAYLOAD_SIZE_BYTES_MAX } else { RECORD_SIZE_BYTES_MAX };
         let mut waiting = vec![self.lines];
-        let (mut packed, mut too_large) = (Vec::new(), 0);
+        let mut packed = Packed::default();
         while let Some(lines) = waiting.pop() {
             let compressed = self.compressed(lines)?;
             if compressed.len() <= limit {
-                packed.push((compressed, lines.len()));
+                packed.parcels.push((compressed, lines.len()));
             } else if lines.len() > 1 {
                 let (first, second) = lines.split_at(lines.len() / 2);
                 waiting.extend([second, first]);
             } else {
-                too_large += 1;
+                packed.too_large += 1;
             }
         }
-        Ok((packed, too_large))
+        Ok(packed)
     }
 
     fn compressed(&self, lines: &[SentLine]) -> Result<Vec<u8>, Failure> {

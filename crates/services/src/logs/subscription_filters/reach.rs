@@ -179,8 +179,7 @@ fn control_message(vendor: Vendor, now: Timestamp) -> Result<Parcel, Failure> {
         subscription_filters: Vec::new(),
         lines: &[line],
     };
-    let (mut packed, _) = envelope.pack(false)?;
-    let data = packed.pop().map(|(data, _)| data).unwrap_or_default();
+    let data = envelope.pack(false)?.parcels.pop().map(|(data, _)| data).unwrap_or_default();
     Ok(Parcel { partition_key: "CONTROL_MESSAGE".to_owned(), data })
 }
 
