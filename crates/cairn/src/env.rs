@@ -16,17 +16,27 @@ pub fn print(
     account: Option<&AccountId>,
     root_key_file: Option<PathBuf>,
 ) -> Result<(), Box<dyn Error>> {
+    let (server, keys) = place_and_keys(data, account, root_key_file)?;
+    print!("{}{}", place_lines(&server), key_lines(&keys));
+    Ok(())
+}
+
+/// Where the server of a data folder is, and the root keys of an account, or of the first.
+pub fn place_and_keys(
+    data: &Path,
+    account: Option<&AccountId>,
+    root_key_file: Option<PathBuf>,
+) -> Result<(ServerFile, RootKeys), Box<dyn Error>> {
     let server = data_folder::read_server(data)?;
     let root = root_key::source(data, root_key_file, root_key::passphrase(root_key::PASSPHRASE))?;
     let sealer = seal::root::open_existing(&data_folder::seal_path(data), &root)?;
     let accounts = data_folder::read_credentials(data, &sealer)?;
-    let wanted = |keys: &&RootKeys| account.is_none_or(|account| keys.account == *account);
-    let keys = accounts.iter().find(wanted).ok_or_else(|| match account {
+    let wanted = |keys: &RootKeys| account.is_none_or(|account| keys.account == *account);
+    let keys = accounts.into_iter().find(wanted).ok_or_else(|| match account {
         Some(account) => format!("there is no account {account} in {}", data.display()),
         None => format!("there is no account in {}", data.display()),
     })?;
-    print!("{}{}", place_lines(&server), key_lines(keys));
-    Ok(())
+    Ok((server, keys))
 }
 
 /// The lines that name the endpoint and the region.

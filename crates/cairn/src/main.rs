@@ -10,6 +10,7 @@ mod failpoint;
 mod fetch;
 mod functions;
 mod messaging;
+mod monitor;
 mod outgoing;
 mod rekey;
 mod root_key;
@@ -87,6 +88,13 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         new_root_key_file: Option<PathBuf>,
     },
+
+    /// Have a trail's events watched: filters, alarms and a topic, made where they are missing.
+    #[command(after_help = MONITOR_EXAMPLES)]
+    Monitor {
+        #[command(subcommand)]
+        action: monitor::Action,
+    },
 }
 
 const SERVE_EXAMPLES: &str = "\
@@ -109,6 +117,13 @@ Examples:
   CAIRN_NEW_ROOT_PASSPHRASE=\"$(cat new)\" cairn rekey --data ./cairn-data
   CAIRN_ROOT_PASSPHRASE=\"$(cat old)\" cairn rekey --data ./cairn-data --new-root-key-file root.key";
 
+const MONITOR_EXAMPLES: &str = "\
+Examples:
+  eval \"$(cairn env --data ./cairn-data)\"
+  cairn monitor enable --topic security --dry-run
+  cairn monitor enable --data ./cairn-data --trail audit
+  cairn monitor disable";
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
@@ -122,6 +137,7 @@ fn main() -> ExitCode {
             start_logging();
             rekey::run(&data, root_key_file, new_root_key_file)
         }
+        Command::Monitor { action } => monitor::run(&action),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
