@@ -33,7 +33,8 @@ pub(crate) async fn open(
     kms: &Arc<Kms>,
 ) -> Result<Functions, Box<dyn Error>> {
     // What an earlier server unpacked is unpacked anew; its processes ended with it.
-    let run = folder.empty_subfolder("functions-run")?;
+    // Functions run in folders of their own, to which the data folder's name may be a relative one.
+    let run = folder.empty_subfolder("functions-run")?.canonicalize()?;
     let (code, tmp) = (run.join("code"), run.join("tmp"));
     std::fs::create_dir(&code)?;
     std::fs::create_dir(&tmp)?;
