@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import accepted, calls, delivered, logs, machine, patterns, policies, processing, queues, rules
+from benchmarks import accepted, calls, delivered, logs, machine, metrics, patterns, policies, processing, queues, rules
 from benchmarks.load import Load
 from benchmarks.table import Table
 
@@ -18,7 +18,7 @@ from benchmarks.table import Table
 PARTS = {
     "machine": machine, "accepted": accepted, "delivered": delivered, "calls": calls, "queues": queues,
     "processing": processing, "policies": policies, "rules": rules,
-    "patterns": patterns, "logs": logs,
+    "patterns": patterns, "logs": logs, "metrics": metrics,
 }
 
 parser = argparse.ArgumentParser(description=__doc__)

@@ -7,6 +7,8 @@ import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+from botocore.parsers import RpcV2CBORParser
+
 OPERATIONS_PAGE = Path(__file__).resolve().parents[2] / "docs/operations.md"
 # Headers that every answer may have, beside those that the output's shape binds.
 COMMON_HEADERS = {
@@ -162,7 +164,7 @@ def _parsed_faults(shape, value, at, found, model=None):
 
 
 def _raw_faults(model, raw, found):
-    protocol, headers, body = model.service_model.protocol, raw["headers"], raw["body"]
+    protocol, headers, body = model.service_model.resolved_protocol, raw["headers"], raw["body"]
     shape, at = model.output_shape, model.name
     bound = {"x-amz-meta-"} if protocol == "rest-xml" else set()
     members = shape.members if shape is not None else {}
@@ -183,6 +185,10 @@ def _raw_faults(model, raw, found):
         return
     if protocol in ("json", "rest-json"):
         _json_faults(shape, json.loads(body), at, found)
+        return
+    if protocol == "smithy-rpc-v2-cbor":
+        parser = RpcV2CBORParser()
+        _json_faults(shape, parser.parse_data_item(parser.get_peekable_stream_from_bytes(body)), at, found)
         return
     root = ElementTree.fromstring(body)
     if protocol == "query":
@@ -209,9 +215,9 @@ def _json_faults(shape, value, at, found):
     elif shape.type_name == "list":
         for item in value:
             _json_faults(shape.member, item, f"{at}[]", found)
-    elif shape.type_name == "timestamp" and not isinstance(value, (int, float)):
+    elif shape.type_name == "timestamp" and not isinstance(value, (int, float, datetime.datetime)):
         found.append(f"{at} is not an epoch number")
-    elif shape.type_name == "blob":
+    elif shape.type_name == "blob" and not isinstance(value, bytes):
         base64.b64decode(value, validate=True)
 
 

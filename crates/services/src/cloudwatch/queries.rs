@@ -238,7 +238,6 @@ pub(super) struct Stretch {
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) computed: Computed,
-    pub(super) period_s: i64,
     /// Of a metric: its buckets, for what alarms say of samples.
     pub(super) buckets: BTreeMap<i64, Bucket>,
 }
@@ -280,14 +279,14 @@ pub(super) fn answer(
             What::Metric { metric, statistic, unit, .. } => {
                 let span = Span { from_s, until_s, period_s };
                 let (series, buckets) = series_of(tx, metric, span, *unit, *statistic)?;
-                Answer { computed: Computed::Series(series), period_s, buckets }
+                Answer { computed: Computed::Series(series), buckets }
             }
             What::Expression { expression, .. } => {
                 known = Known { from_s, until_s, period_s, ..known };
                 let computed = expression
                     .compute(&known)
                     .map_err(|error| validation(format!("Error in expression '{}': {error}", query.id)))?;
-                Answer { computed, period_s, buckets: BTreeMap::new() }
+                Answer { computed, buckets: BTreeMap::new() }
             }
         };
         known.by_id.insert(query.id.clone(), answer.computed.clone());

@@ -29,7 +29,7 @@ mod list;
 mod list_versions;
 mod multipart;
 mod name;
-mod notify;
+pub(crate) mod notify;
 mod object_lock;
 mod object_settings;
 mod object_sink;

@@ -9,10 +9,13 @@ use super::permissions::deciding;
 use super::publish::{Body, Outgoing};
 use super::state::Topic;
 use crate::Caller;
-use crate::sinks::{Sender, SentTo, SinkFailure, Source, TopicMessage, TopicSink, is_allowed};
+use crate::sinks::{Sender, SentTo, SinkFailure, Source, TopicMessage, TopicSink, is_allowed_with};
 
 /// Bytes of a message of a service's.
 const MESSAGE_SIZE_BYTES_MAX: usize = 256 * 1024;
+
+/// CloudWatch, for alarms.
+const ALARMS: &str = "cloudwatch.amazonaws.com";
 
 impl Sns {
     /// The topic, where `source` may publish to it.
@@ -20,7 +23,11 @@ impl Sns {
         let arn: TopicArn = topic_arn.parse().map_err(|_| invalid("TopicArn"))?;
         let topic = self.topic(&arn).await?;
         let policy = deciding(&topic.policy);
-        if is_allowed(source, &sent_to(topic_arn, &arn, policy.as_deref()), self.clock.now()) {
+        // As SNS fills it in for alarms: a topic's own policy lets those of its account in.
+        let owner = [("aws:SourceOwner", source.account.as_str())];
+        let further = if source.service == ALARMS { &owner[..] } else { &[] };
+        let to = sent_to(topic_arn, &arn, policy.as_deref());
+        if is_allowed_with(source, &to, self.clock.now(), further) {
             self.check_key_for(&topic, source).await?;
             return Ok(topic);
         }

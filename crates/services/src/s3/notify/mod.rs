@@ -12,7 +12,7 @@ mod destinations;
 mod event;
 mod metrics;
 mod pay;
-mod retry;
+pub(crate) mod retry;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -20,16 +20,16 @@ struct Failing {
 
 /// The destinations that fail, by ARN.
 #[derive(Default)]
-pub(super) struct Retries(Mutex<HashMap<String, Failing>>);
+pub(crate) struct Retries(Mutex<HashMap<String, Failing>>);
 
 impl Retries {
     /// Whether the destination may be tried.
-    pub(super) fn is_ready(&self, arn: &str, now: Timestamp) -> bool {
+    pub(crate) fn is_ready(&self, arn: &str, now: Timestamp) -> bool {
         self.lock().get(arn).is_none_or(|failing| failing.retry_at <= now)
     }
 
     /// Notes a failure. Says how long it is until the next attempt.
-    pub(super) fn fail(&self, arn: &str, now: Timestamp) -> Duration {
+    pub(crate) fn fail(&self, arn: &str, now: Timestamp) -> Duration {
         let mut failing = self.lock();
         let failures = failing.get(arn).map_or(0, |failing| failing.failures);
         let pause = PAUSE_FIRST.saturating_mul(2_u32.saturating_pow(failures)).min(PAUSE_MAX);
@@ -41,17 +41,17 @@ impl Retries {
     }
 
     /// Notes a success.
-    pub(super) fn clear(&self, arn: &str) {
+    pub(crate) fn clear(&self, arn: &str) {
         self.lock().remove(arn);
     }
 
     /// Forgets the destinations that are owed nothing any more.
-    pub(super) fn retain(&self, is_owed: impl Fn(&str) -> bool) {
+    pub(crate) fn retain(&self, is_owed: impl Fn(&str) -> bool) {
         self.lock().retain(|arn, _| is_owed(arn));
     }
 
     /// The next time that some destination may be tried again.
-    pub(super) fn next(&self) -> Option<Timestamp> {
+    pub(crate) fn next(&self) -> Option<Timestamp> {
         self.lock().values().map(|failing| failing.retry_at).min()
     }
 

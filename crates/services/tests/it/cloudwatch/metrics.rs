@@ -7,11 +7,8 @@ use cairn_services::sinks::{MetricDatum, MetricSink};
 use cairn_store::CatalogError;
 use serde_json::{Value, json};
 
-use super::{account, cloudwatch_of, refusal, send};
+use super::{START_S, account, cloudwatch_of, refusal, send};
 use crate::world::World;
-
-/// A whole minute.
-const START_S: i64 = 1_795_281_840;
 
 fn world() -> World {
     let world = World::new();
