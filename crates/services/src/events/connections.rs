@@ -135,7 +135,7 @@ fn shown_auth(auth: &Value) -> Value {
         Value::Object(members) => {
             let is_secret = members.get("IsValueSecret").and_then(Value::as_bool) == Some(true);
             let shown = members.iter().filter(|(name, _)| {
-                !SECRET_MEMBERS.contains(&name.as_str()) && !(is_secret && name.as_str() == "Value")
+                !(SECRET_MEMBERS.contains(&name.as_str()) || is_secret && name.as_str() == "Value")
             });
             Value::Object(shown.map(|(name, value)| (name.clone(), shown_auth(value))).collect())
         }
