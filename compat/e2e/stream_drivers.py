@@ -4,6 +4,7 @@ import json
 import time
 
 from messaging_drivers import code_of, name
+from trails import wait_for
 
 HALF = 1 << 127
 
@@ -104,3 +105,51 @@ def drive_shards(kinesis, stream):
     summary = kinesis.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]
     assert summary["OpenShardCount"] == 2
     kinesis.update_stream_mode(StreamARN=summary["StreamARN"], StreamModeDetails={"StreamMode": "ON_DEMAND"})
+
+
+TRUST = json.dumps({"Version": "2012-10-17", "Statement": [
+    {"Effect": "Allow", "Principal": {"Service": "firehose.amazonaws.com"}, "Action": "sts:AssumeRole"}]})
+RIGHTS = json.dumps({"Version": "2012-10-17", "Statement": [
+    {"Effect": "Allow", "Action": ["s3:*", "kinesis:*"], "Resource": "*"}]})
+
+
+def firehose_role(account):
+    iam, role = account.client("iam"), name("firehose")
+    arn = iam.create_role(RoleName=role, AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+    iam.put_role_policy(RoleName=role, PolicyName="all", PolicyDocument=RIGHTS)
+    return arn
+
+
+def destination(account, bucket, **more):
+    hints = {"SizeInMBs": 1, "IntervalInSeconds": 0}
+    return {"RoleARN": firehose_role(account), "BucketARN": f"arn:aws:s3:::{bucket}", "BufferingHints": hints, **more}
+
+
+def drive_firehose(firehose, account):
+    stream, bucket = name("delivery"), account.bucket(policy=False)
+    made = firehose.create_delivery_stream(
+        DeliveryStreamName=stream, Tags=[{"Key": "team", "Value": "red"}],
+        ExtendedS3DestinationConfiguration=destination(account, bucket, Prefix="in/"))
+    assert made["DeliveryStreamARN"] == f"arn:aws:firehose:us-east-1:{account.id}:deliverystream/{stream}"
+    described = firehose.describe_delivery_stream(DeliveryStreamName=stream)["DeliveryStreamDescription"]
+    assert described["DeliveryStreamStatus"] == "ACTIVE" and described["VersionId"] == "1"
+    assert stream in firehose.list_delivery_streams(Limit=1000)["DeliveryStreamNames"]
+    firehose.put_record(DeliveryStreamName=stream, Record={"Data": b"one\n"})
+    batch = firehose.put_record_batch(DeliveryStreamName=stream, Records=[{"Data": b"two\n"}, {"Data": b"three\n"}])
+    assert batch["FailedPutCount"] == 0 and len(batch["RequestResponses"]) == 2
+    s3 = account.client("s3")
+
+    def delivered():
+        keys = [found["Key"] for found in s3.list_objects_v2(Bucket=bucket, Prefix="in/").get("Contents", [])]
+        return b"".join(s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys) == b"one\ntwo\nthree\n"
+    wait_for("the object", delivered)
+    firehose.tag_delivery_stream(DeliveryStreamName=stream, Tags=[{"Key": "more", "Value": ""}])
+    firehose.untag_delivery_stream(DeliveryStreamName=stream, TagKeys=["team"])
+    assert firehose.list_tags_for_delivery_stream(DeliveryStreamName=stream)["Tags"] == [{"Key": "more", "Value": ""}]
+    firehose.start_delivery_stream_encryption(DeliveryStreamName=stream)
+    firehose.stop_delivery_stream_encryption(DeliveryStreamName=stream)
+    firehose.update_destination(
+        DeliveryStreamName=stream, CurrentDeliveryStreamVersionId="1", DestinationId="destinationId-000000000001",
+        ExtendedS3DestinationUpdate={"CompressionFormat": "GZIP"})
+    firehose.delete_delivery_stream(DeliveryStreamName=stream)
+    assert code_of(firehose.describe_delivery_stream, DeliveryStreamName=stream) == "ResourceNotFoundException"

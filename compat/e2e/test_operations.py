@@ -24,7 +24,7 @@ from logs_drivers import drive_logs
 from messaging_drivers import drive_sqs
 from models import Answers, listed_operations, method_name, minimal_input
 from sns_drivers import drive_sns
-from stream_drivers import drive_kinesis
+from stream_drivers import drive_firehose, drive_kinesis
 from trails import wait_for
 
 LISTED = listed_operations()
@@ -380,7 +380,7 @@ DRIVERS = {
     "cloudtrail-data": drive_cloudtrail_data, "sts": drive_sts, "iam": drive_iam, "cloudtrail": drive_cloudtrail,
     "s3": drive_s3, "s3control": drive_s3control, "kms": drive_kms, "organizations": drive_organizations,
     "sqs": drive_sqs, "sns": drive_sns, "cloudwatch": drive_cloudwatch, "events": drive_events,
-    "logs": drive_logs, "kinesis": drive_kinesis, "lambda": drive_lambda,
+    "logs": drive_logs, "kinesis": drive_kinesis, "lambda": drive_lambda, "firehose": drive_firehose,
 }
 # What succeeds only with something that this suite has not: a provider of identities, a service that seals messages.
 PROVEN_ELSEWHERE = {

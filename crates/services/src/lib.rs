@@ -10,6 +10,7 @@ pub mod cloudtrail_data;
 pub mod cloudwatch;
 pub mod events;
 mod failure;
+pub mod firehose;
 #[cfg(test)]
 mod golden;
 pub mod iam;

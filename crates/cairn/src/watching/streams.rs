@@ -1,10 +1,11 @@
-//! Kinesis: its streams, their retention.
+//! Kinesis and Firehose: streams of records, their retention and their delivery.
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_services::Service;
+use cairn_services::firehose::{self, Firehose};
 use cairn_services::kinesis::{self, Kinesis};
 
 use super::Surroundings;
@@ -18,6 +19,7 @@ const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 /// What runs.
 pub(super) struct RecordStreams {
     kinesis: Kinesis,
+    firehose: Arc<Firehose>,
 }
 
 /// Opens the services and plugs them in.
@@ -37,13 +39,25 @@ pub(super) async fn open(
     };
     let kinesis = Kinesis::open(deps, &ground.registry).await?;
     ground.switchboard.plug_streams(Arc::new(kinesis.clone()));
-    Ok(RecordStreams { kinesis })
+    let deps = firehose::Deps {
+        catalog: ground.catalog.clone(),
+        streams: Arc::clone(&ground.streams),
+        kinesis: kinesis.clone(),
+        data_keys: Arc::clone(around.kms) as _,
+        server_key: ground.sealer.derived_key("firehose.records"),
+        switchboard: ground.switchboard.clone(),
+        clock: Arc::clone(&ground.clock),
+        entropy: Arc::clone(&ground.entropy),
+    };
+    let firehose = Arc::new(Firehose::open(deps, &ground.registry).await?);
+    ground.switchboard.plug_firehoses(Arc::clone(&firehose) as _);
+    Ok(RecordStreams { kinesis, firehose })
 }
 
 impl RecordStreams {
     /// For the front door.
     pub(super) fn services(&self) -> Vec<Arc<dyn Service>> {
-        vec![Arc::new(self.kinesis.clone())]
+        vec![Arc::new(self.kinesis.clone()), Arc::clone(&self.firehose) as _]
     }
 
     /// Starts what the services do by themselves.
@@ -55,6 +69,11 @@ impl RecordStreams {
                 kinesis.maintain().await?;
                 Ok(clock.now().plus(RETENTION_INTERVAL))
             }
+        });
+        let firehose = Arc::clone(&self.firehose);
+        running.start_timed("delivery streams", move || {
+            let firehose = Arc::clone(&firehose);
+            async move { Ok(firehose.run_once().await?) }
         });
     }
 }

@@ -27,6 +27,7 @@ const TABLES: &[(&str, &str)] = &[
     ("cloudtrail-data", include_str!("authorisation/cloudtrail-data.txt")),
     ("cloudwatch", include_str!("authorisation/cloudwatch.txt")),
     ("events", include_str!("authorisation/events.txt")),
+    ("firehose", include_str!("authorisation/firehose.txt")),
     ("iam", include_str!("authorisation/iam.txt")),
     ("kinesis", include_str!("authorisation/kinesis.txt")),
     ("kms", include_str!("authorisation/kms.txt")),

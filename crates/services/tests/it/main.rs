@@ -11,6 +11,7 @@ mod authorisation;
 mod cloudtrail;
 mod cloudwatch;
 mod events;
+mod firehose;
 mod iam;
 mod iam_credentials;
 mod iam_keys;

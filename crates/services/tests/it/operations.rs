@@ -74,6 +74,7 @@ pub(crate) fn with_all(visit: impl FnOnce(&[&dyn Service])) {
     let kinesis = runtime.block_on(world.kinesis());
     let functions = crate::lambda::World::new();
     let lambda = runtime.block_on(functions.lambda());
+    let firehose = runtime.block_on(crate::firehose::firehose_alone(&world, &kinesis));
     let logs = crate::logs::logs_of(&world, memory_lines());
     let cloudwatch = crate::cloudwatch::cloudwatch_of(&world);
     let sns = crate::sns::sns_of(&world, Arc::default());
@@ -85,6 +86,7 @@ pub(crate) fn with_all(visit: impl FnOnce(&[&dyn Service])) {
         &data,
         &cloudwatch,
         &events,
+        &firehose,
         iam.as_ref(),
         &kinesis,
         &kms,
