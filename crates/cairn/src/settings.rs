@@ -206,16 +206,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// Who takes e-mails.
     pub smtp: Option<SmtpSettings>,
-    /// Whether functions are executed here.
-    pub is_lambda_enabled: bool,
-    /// What executes functions of python3.*.
-    pub lambda_python: Option<PathBuf>,
-    /// How many functions run at a time.
-    pub lambda_environments_max: usize,
-    /// The pause before an asynchronous invocation is tried again.
-    pub lambda_retry_delay: Duration,
-    /// A Lambda elsewhere.
-    pub lambda_endpoint: Option<String>,
+    /// Functions.
+    pub lambda: LambdaSettings,
     /// Certificate chain and key, where HTTPS is served.
     pub tls: Option<TlsSettings>,
     /// The file of the root key, where one was named.
@@ -288,10 +280,26 @@ pub enum SettingsError {
     PublicUrl,
 }
 
+/// How functions are executed.
+#[derive(Clone, Debug)]
+pub struct LambdaSettings {
+    /// Whether functions are executed here.
+    pub is_enabled: bool,
+    /// What executes functions of python3.*.
+    pub python: Option<PathBuf>,
+    /// How many functions run at a time.
+    pub environments_max: usize,
+    /// The pause before an asynchronous invocation is tried again.
+    pub retry_delay: Duration,
+    /// A Lambda elsewhere.
+    pub endpoint: Option<String>,
+}
+
 impl Given {
     /// Fills in what was not given from the settings file, if there is one, and from the defaults.
     pub fn resolve(self, file: Option<&Path>) -> Result<Settings, SettingsError> {
         let file = file.map_or_else(|| Ok(Self::default()), Self::read)?;
+        let lambda = self.lambda(&file);
         let tls = match (self.tls_cert.or(file.tls_cert), self.tls_key.or(file.tls_key)) {
             (Some(cert), Some(key)) => Some(TlsSettings { cert, key }),
             (None, None) => None,
@@ -349,21 +357,27 @@ impl Given {
             s3_hosts: self.s3_hosts.or(file.s3_hosts).unwrap_or_else(|| vec!["localhost".to_owned()]),
             public_url: self.public_url.or(file.public_url).map(public_url).transpose()?,
             smtp,
-            is_lambda_enabled: self.enable_lambda.or(file.enable_lambda).unwrap_or(false),
-            lambda_python: self.lambda_python.or(file.lambda_python),
-            lambda_environments_max: self
+            lambda,
+            tls,
+            root_key_file: self.root_key_file.or(file.root_key_file),
+        })
+    }
+
+    fn lambda(&self, file: &Self) -> LambdaSettings {
+        LambdaSettings {
+            is_enabled: self.enable_lambda.or(file.enable_lambda).unwrap_or(false),
+            python: self.lambda_python.clone().or_else(|| file.lambda_python.clone()),
+            environments_max: self
                 .lambda_environments
                 .or(file.lambda_environments)
                 .unwrap_or(LAMBDA_ENVIRONMENTS_DEFAULT)
                 .max(1),
-            lambda_retry_delay: self
+            retry_delay: self
                 .lambda_retry_delay
                 .or(file.lambda_retry_delay)
                 .unwrap_or(LAMBDA_RETRY_DELAY_DEFAULT),
-            lambda_endpoint: self.lambda_endpoint.or(file.lambda_endpoint),
-            tls,
-            root_key_file: self.root_key_file.or(file.root_key_file),
-        })
+            endpoint: self.lambda_endpoint.clone().or_else(|| file.lambda_endpoint.clone()),
+        }
     }
 
     fn read(path: &Path) -> Result<Self, SettingsError> {

@@ -164,7 +164,7 @@ impl Desk {
     }
 
     async fn settle(&self, id: &str, said: Said) -> Response<Full<Bytes>> {
-        if !self.current().take_if(|current| current == id).is_some() {
+        if self.current().take_if(|current| current == id).is_none() {
             return refused(StatusCode::BAD_REQUEST, "InvalidRequestID", "Invalid request ID");
         }
         if matches!(said, Said::TooLarge) {

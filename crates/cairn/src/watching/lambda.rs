@@ -42,9 +42,10 @@ pub(crate) async fn open(
     let blobs = FileBlobs::open(&folder.join("functions"), Arc::clone(&ground.entropy), &Registry::new())?;
     let packages = Packages::new(Arc::new(blobs.clone()), ground.sealer.clone());
     let limits =
-        Limits { environments_max: settings.lambda_environments_max, python: settings.lambda_python.clone() };
+        Limits { environments_max: settings.lambda.environments_max, python: settings.lambda.python.clone() };
     let local = settings
-        .is_lambda_enabled
+        .lambda
+        .is_enabled
         .then(|| {
             let time_and_chance = (Arc::clone(&ground.clock), Arc::clone(&ground.entropy));
             let switchboard = ground.switchboard.clone();
@@ -60,7 +61,8 @@ pub(crate) async fn open(
         .transpose()?
         .map(Arc::new);
     let remote = settings
-        .lambda_endpoint
+        .lambda
+        .endpoint
         .as_ref()
         .map(|endpoint| RemoteLambda::new(endpoint, Arc::clone(&ground.clock)))
         .transpose()?;
@@ -75,8 +77,8 @@ pub(crate) async fn open(
         switchboard: ground.switchboard.clone(),
         runner: local.clone().map(|local| local as Arc<dyn Runner>),
         remote: remote.map(|remote| Arc::new(remote) as Arc<dyn Remote>),
-        concurrency_max: settings.lambda_environments_max,
-        retry_delay: settings.lambda_retry_delay,
+        concurrency_max: settings.lambda.environments_max,
+        retry_delay: settings.lambda.retry_delay,
     };
     let lambda = Arc::new(Lambda::open(deps, &ground.registry).await?);
     remove_orphans(&lambda, &blobs).await?;

@@ -129,9 +129,12 @@ fn parts(given: &str) -> Option<Parts<'_>> {
 mod tests {
     use super::*;
 
+    /// Region, account, name, qualifier.
+    type Named<'a> = (Option<&'a str>, Option<&'a str>, &'a str, Option<&'a str>);
+
     #[test]
     fn a_function_is_named_by_name_part_or_arn() {
-        let check = |given: &str, expected: Option<(Option<&str>, Option<&str>, &str, Option<&str>)>| {
+        let check = |given: &str, expected: Option<Named<'_>>| {
             let found = parts(given).map(|found| (found.region, found.account, found.name, found.qualifier));
             assert_eq!(found, expected, "{given}");
         };
