@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from functions import function, name, role
+from functions import answer, function, name, role
 from test_firehose import lines
 from stream_drivers import destination
-from trails import wait_for
+from trails import Account, wait_for
 
 KEPT = 'import json\ndef handler(event, context):\n    print("KEPT " + json.dumps(event))\n'
 
@@ -149,3 +149,43 @@ def test_lines_reach_a_delivery_stream(account, logs_role):
         told = gzip.decompress(text).decode() if text else ""
         return group in told and "ERROR one" in told
     wait_for("the line", delivered)
+
+
+def test_functions_elsewhere_are_invoked_there(account, server, own_server):
+    functions = account.client("lambda")
+    keys = server.environment
+    there = {"CAIRN_LAMBDA_ENDPOINT": keys["AWS_ENDPOINT_URL"], "CAIRN_LAMBDA_ACCESS_KEY_ID": keys["AWS_ACCESS_KEY_ID"],
+             "CAIRN_LAMBDA_SECRET_ACCESS_KEY": keys["AWS_SECRET_ACCESS_KEY"]}
+    here = Account(own_server(account=account.id, variables=there))
+    with function(functions, role(account.client("iam"))) as made:
+        said = answer(here.client("lambda"), made["FunctionName"], {"from": "here"})
+        assert said == {"event": {"from": "here"}, "version": "$LATEST"}
+
+
+def test_an_asynchronous_invocation_tells_its_destinations(account):
+    functions, sqs, events, sns = (account.client(service) for service in ("lambda", "sqs", "events", "sns"))
+    queue = sqs.create_queue(QueueName=name("told"))["QueueUrl"]
+    queue_arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    statement = {"Effect": "Allow", "Principal": {"Service": ["events.amazonaws.com", "sns.amazonaws.com"]},
+                 "Action": "sqs:SendMessage", "Resource": queue_arn}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
+    topic = sns.create_topic(Name=name("told"))["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue_arn, Attributes={"RawMessageDelivery": "true"})
+    bucket = account.bucket(policy=False)
+    with function(functions, role(account.client("iam"))) as made:
+        named, bus = made["FunctionName"], f"arn:aws:events:us-east-1:{account.id}:event-bus/default"
+        events.put_rule(Name=named, EventPattern=json.dumps({"source": ["lambda"], "resources": [{"prefix": made["FunctionArn"]}]}))
+        events.put_targets(Rule=named, Targets=[{"Id": "1", "Arn": queue_arn}])
+        for destination_arn in (topic, bus, f"arn:aws:s3:::{bucket}"):
+            functions.put_function_event_invoke_config(
+                FunctionName=named, DestinationConfig={"OnSuccess": {"Destination": destination_arn}})
+            functions.invoke(FunctionName=named, InvocationType="Event", Payload=json.dumps({"for": destination_arn}))
+
+            def told():
+                if destination_arn.startswith("arn:aws:s3"):
+                    keys = [found["Key"] for found in account.client("s3").list_objects_v2(Bucket=bucket).get("Contents", [])]
+                    return keys and account.client("s3").get_object(Bucket=bucket, Key=keys[0])["Body"].read().decode()
+                heard = sqs.receive_message(QueueUrl=queue, VisibilityTimeout=0, MaxNumberOfMessages=10).get("Messages")
+                return heard and next((m["Body"] for m in heard if destination_arn in m["Body"]), None)
+            assert '"condition":"Success"' in wait_for(destination_arn, told).replace('": "', '":"')

@@ -9,6 +9,7 @@ use super::error::{Failure, invalid, not_found};
 use super::functions::find;
 use super::name::{LATEST, Named};
 use super::page::{PageInput, page};
+use super::results::own_bus;
 use super::state::{INVOKE_CONFIGS, InvokeConfig};
 use crate::Caller;
 
@@ -53,7 +54,9 @@ impl DestinationsInput {
         else {
             return Ok(None);
         };
-        if !DESTINATIONS.iter().any(|prefix| arn.starts_with(prefix)) {
+        let is_other_bus = arn.starts_with("arn:aws:events:")
+            && arn != own_bus(&named.function.account, &named.function.region);
+        if is_other_bus || !DESTINATIONS.iter().any(|prefix| arn.starts_with(prefix)) {
             return Err(invalid(format!(
                 "The provided destination config DestinationConfig is invalid: {arn}"
             )));

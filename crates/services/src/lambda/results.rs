@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cairn_core::Timestamp;
+use cairn_core::{AccountId, Region, Timestamp};
 use cairn_store::queues::{NewMessage, QueueKey, Received};
 use cairn_wire::AwsError;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ use super::queue::QueuedEvent;
 use super::runner::execution_role;
 use super::state::Config;
 use crate::sinks::{
-    Attribute, AttributeValue, BusEvent, NewObject, QueueMessage, Sender, SinkFailure, TopicMessage,
+    Attribute, AttributeValue, BusEvent, NewObject, QueueMessage, Sender, SentTo, SinkFailure, TopicMessage,
 };
 
 /// How the engine's keys of these queues begin.
@@ -247,7 +247,9 @@ impl Lambda {
         } else if let Some(bucket) = arn.strip_prefix("arn:aws:s3:::") {
             let object = result_object(bucket, &named, owed, id);
             self.switchboard.objects()?.put(&sender, object).await
-        } else if arn.starts_with("arn:aws:events:") {
+        } else if arn == own_bus(account, region) {
+            let bus = SentTo { action: "events:PutEvents", arn, owner: account, region, policy: None };
+            sender.check(&bus, self.clock.now(), &[])?;
             let event = BusEvent {
                 id: id.to_owned(),
                 source: "lambda".to_owned(),
@@ -263,6 +265,11 @@ impl Lambda {
             Err(unknown(arn))
         }
     }
+}
+
+/// The only bus that a function's results are put on: the default one beside the function.
+pub(super) fn own_bus(account: &AccountId, region: &Region) -> String {
+    format!("arn:aws:events:{region}:{account}:event-bus/default")
 }
 
 fn unknown(arn: &str) -> SinkFailure {
