@@ -106,10 +106,6 @@ class Answers:
         for model, raw, parsed in self.seen.get(operation, []):
             parsed = {name: value for name, value in parsed.items() if name != "ResponseMetadata"}
             shape = model.output_shape
-            if model.has_event_stream_output:
-                # Its events are read by whoever drives it.
-                streams = {name for name, member in shape.members.items() if member.serialization.get("eventstream")}
-                parsed = {name: value for name, value in parsed.items() if name not in streams}
             if shape is not None:
                 _parsed_faults(shape, parsed, operation, found, model)
             elif parsed:

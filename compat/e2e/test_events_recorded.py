@@ -2,6 +2,7 @@
 Every difference is listed below with its reason."""
 
 import json
+import re
 import time
 
 import pytest
@@ -45,7 +46,8 @@ class EventComparison(Comparison):
             (recorded, values), (got, given) = recorded.rsplit(IN_ANY_ORDER, 1), str(got).rsplit(IN_ANY_ORDER, 1)
             return super().stands_for(recorded, got) and sorted(values) == sorted(given)
         if isinstance(recorded, str) and " time date," in recorded:
-            recorded = recorded.replace(" time date,", " time <date>,")
+            # Each event has a time of its own.
+            got = re.sub(r" time \S+Z,", " time date,", str(got))
         return super().stands_for(recorded, got)
 
 
